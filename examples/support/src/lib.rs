@@ -1,0 +1,1 @@
+//! What Squall's examples and tests share.

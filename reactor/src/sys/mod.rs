@@ -1,0 +1,14 @@
+//! What a platform must give: the only unsafe code and the only `cfg(target_os)` of the crate.
+//!
+//! | module | gives |
+//! |---|---|
+//! | `fork` | the generation of this process (law 6) |
+//! | `source` | the unsafe marker trait, and who implements it (law 1) |
+//! | `selector` | add, modify and delete on mio's epoll (law 4) |
+//! | `socket` | nonblocking sockets: accept, send, receive |
+//! | `process` | fork, wait, signals to others |
+//! | `signal` | a handler that writes an eventfd |
+
+#![allow(unsafe_code)]
+
+pub(crate) mod fork;

@@ -1,0 +1,2 @@
+//! The main job: see README.md.
+fn main() {}

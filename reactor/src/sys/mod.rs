@@ -12,3 +12,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod fork;
+pub(crate) mod alive;
+pub(crate) mod source;
+pub(crate) mod selector;
+pub(crate) mod socket;

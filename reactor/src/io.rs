@@ -1,0 +1,266 @@
+//! Readiness for futures: a source that tasks wait on.
+//!
+//! [`Io`] owns a source and registers it, edge-triggered, when an operation first says `WouldBlock`: what
+//! succeeds at once costs no `epoll_ctl` (law 3 does the rest). An operation is a closure that is
+//! tried; the streams of `net` are made of this. Next: `net`.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::error::{Error, Result};
+use crate::interest::{Interest, Readiness};
+use crate::local::Local;
+use crate::registration::Entry;
+use crate::state::Wait;
+use crate::state::ready::{Job, Kind};
+use crate::sys::source::Source;
+
+pub use crate::state::waiters::Side;
+
+/// A source that tasks wait on. The source must be in nonblocking mode.
+///
+/// # Threads and fork
+/// It stays on its reactor's thread once it has waited. In a forked child operations that would
+/// have to wait answer [`Error::Forked`]; its drop closes the child's copy and nothing else.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Interest, Io, Reactor, Side};
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+///
+/// let mut reactor = Reactor::new()?;
+/// let (ours, mut theirs) = UnixStream::pair()?;
+/// ours.set_nonblocking(true)?;
+/// std::thread::spawn(move || theirs.write_all(b"hello"));
+/// let text = reactor.block_on(async {
+///     let ours = Io::new(ours, Interest::READABLE);
+///     let mut text = [0; 5];
+///     ours.with(Side::Read, |mut source| source.read_exact(&mut text)).await?;
+///     Ok::<_, std::io::Error>(text)
+/// })??;
+/// assert_eq!(&text, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Io<S: Source> {
+    // Before the source: DEL comes before close.
+    entry: OnceCell<Entry>,
+    interest: Interest,
+    place: &'static Location<'static>,
+    source: S,
+}
+
+impl<S: Source> Io<S> {
+    /// Wraps a source; `interest` is what the registration will ask for.
+    #[track_caller]
+    pub fn new(source: S, interest: Interest) -> Self {
+        Self { entry: OnceCell::new(), interest, place: Location::caller(), source }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Deregisters and gives the source back.
+    pub fn into_inner(self) -> S {
+        let Self { entry, source, .. } = self;
+        drop(entry);
+        source
+    }
+
+    /// True once it has had to wait.
+    pub fn is_registered(&self) -> bool {
+        self.entry.get().is_some()
+    }
+
+    /// Waits until `side` may succeed. A guess: another task may be quicker.
+    ///
+    /// # Errors
+    /// [`Error::NoReactor`], [`Error::Forked`], [`Error::Closed`], or what registering said.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ready(&self, side: Side) -> Result<Readiness> {
+        poll_fn(|cx| self.poll_ready(cx, side)).await
+    }
+
+    /// Tries `f` whenever `side` may succeed, until it says something else than `WouldBlock`.
+    ///
+    /// # Errors
+    /// Those of `f`, and those of [`ready`](Self::ready) inside an `io::Error`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if `f` does all or nothing.
+    pub async fn with<R>(
+        &self,
+        side: Side,
+        mut f: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        poll_fn(|cx| self.poll_with(cx, side, &mut f)).await
+    }
+
+    /// [`with`](Self::with), for futures written by hand.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn poll_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        side: Side,
+        mut f: impl FnMut(&S) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match self.try_with(side, &mut f) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_ready(cx, side))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Tries `f` once. What is known to block is answered without a system call.
+    ///
+    /// # Errors
+    /// Those of `f`; `WouldBlock` registers the source if it is not yet.
+    pub fn try_with<R>(&self, side: Side, f: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
+        if let Some(entry) = self.entry.get() {
+            match entry.local().state.borrow().known(entry.token(), side) {
+                Some(Some(_)) => {}
+                Some(None) => return Err(io::ErrorKind::WouldBlock.into()),
+                None => return Err(self.ended().into()),
+            }
+        }
+        match f(&self.source) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.would_block(side)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+            Ok(value) => {
+                self.progress();
+                Ok(value)
+            }
+        }
+    }
+
+    /// Waits until `side` may succeed; for futures written by hand. The last waker of each task counts.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn poll_ready(&self, cx: &mut Context<'_>, side: Side) -> Poll<Result<Readiness>> {
+        let entry = match (self.entry.get(), side) {
+            (Some(entry), _) => entry,
+            // Nothing has been disproved yet.
+            (None, Side::Read | Side::Write) => {
+                return Poll::Ready(Ok(Readiness::READ | Readiness::WRITE));
+            }
+            (None, Side::Closed) => self.register()?,
+        };
+        let (local, token) = (entry.local(), entry.token());
+        if let Err(error) = local.check() {
+            return Poll::Ready(Err(error));
+        }
+        let last = {
+            let mut state = local.state.borrow_mut();
+            let Some(waiters) = state.waiters(token) else {
+                return Poll::Ready(Err(self.ended()));
+            };
+            if let Some(known) = waiters.ready(side) {
+                return Poll::Ready(Ok(known));
+            }
+            waiters.first(side)
+        };
+        let job = self.job(local, cx, last);
+        let wait = local.state.borrow_mut().wait(token, side, job);
+        match wait {
+            Wait::Ready(known) => Poll::Ready(Ok(known)),
+            Wait::Parked(order) => match local.carry_out(order) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            },
+            Wait::Ended => Poll::Ready(Err(self.ended())),
+        }
+    }
+
+    /// A TCP read or write moved fewer bytes than it could: nothing is left, unless something else
+    /// is remembered (law 3).
+    pub(crate) fn short(&self, side: Side) {
+        if let Some(entry) = self.entry.get()
+            && let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token())
+        {
+            waiters.short(side);
+        }
+    }
+
+    /// The source's first `WouldBlock` on a side that its owner knows to be pending, such as a
+    /// connection that has just been started.
+    pub(crate) fn would_block(&self, side: Side) -> Result<()> {
+        let entry = match self.entry.get() {
+            Some(entry) => entry,
+            None => self.register()?,
+        };
+        if let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token()) {
+            waiters.would_block(side);
+        }
+        Ok(())
+    }
+
+    /// The job of the waiter. Only the waker that stands there already may serve again.
+    fn job(&self, local: &Rc<Local>, cx: &Context<'_>, last: Job) -> Job {
+        let reusable = last != Job::NOBODY && last.kind() == Kind::Waker && {
+            let wakers = local.wakers.borrow();
+            wakers.get(last.token().index()).is_some_and(|(serial, kept)| {
+                *serial == last.token().serial && kept.will_wake(cx.waker())
+            })
+        };
+        if reusable { last } else { local.job_for(cx.waker(), Job::NOBODY) }
+    }
+
+    fn register(&self) -> Result<&Entry> {
+        let local = Local::current().ok_or(Error::NoReactor)?;
+        let fd = self.source.as_fd().as_raw_fd();
+        let entry = Entry::waited(&local, fd, self.interest, self.place)?;
+        Ok(self.entry.get_or_init(|| entry))
+    }
+
+    fn progress(&self) {
+        match self.entry.get() {
+            Some(entry) => {
+                let local = entry.local();
+                let led = local.state.borrow_mut().progress(entry.token());
+                if led {
+                    local.count(|counters| counters.progress.add(1));
+                }
+                local.achieve();
+            }
+            None => crate::local::touch(),
+        }
+    }
+
+    fn ended(&self) -> Error {
+        let forked = self.entry.get().is_some_and(|entry| entry.local().forked());
+        if forked { Error::Forked } else { Error::Closed }
+    }
+}
+
+impl<S: Source> AsFd for Io<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+impl<S: Source + fmt::Debug> fmt::Debug for Io<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registered = self.is_registered();
+        f.debug_struct("Io").field("source", &self.source).field("registered", &registered).finish()
+    }
+}

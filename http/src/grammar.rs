@@ -73,6 +73,10 @@ pub const fn hex_value(byte: u8) -> Option<u8> {
 /// assert_eq!(split_authority(b"user@host"), None);
 /// ```
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    // Nearly every Host is a name alone; the grammar below would say the same.
+    if !bytes.is_empty() && all(bytes, REG_NAME) {
+        return Some((bytes, None));
+    }
     let end = match bytes.first()? {
         b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
         _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),

@@ -163,7 +163,7 @@ impl<S: Source> Io<S> {
             (None, Side::Read | Side::Write) => {
                 return Poll::Ready(Ok(Readiness::READ | Readiness::WRITE));
             }
-            (None, Side::Closed) => self.register()?,
+            (None, Side::Closed | Side::HungUp) => self.register()?,
         };
         let (local, token) = (entry.local(), entry.token());
         if let Err(error) = local.check() {

@@ -16,6 +16,9 @@ pub enum Side {
     Write,
     /// The peer: it has finished sending, or has left. More data does not wake this side.
     Closed,
+    /// The peer has left for certain: a hang-up in both directions, or an error. Neither more data
+    /// nor the end of the data wakes this side, which shares its place with `Closed`.
+    HungUp,
 }
 
 pub const SIDES: [Side; 3] = [Side::Read, Side::Write, Side::Closed];
@@ -35,6 +38,8 @@ pub struct Waiters {
     unproven: bool,
     /// Further waiters stand in the registry's list.
     pub(super) crowded: bool,
+    /// Who waits for the peer waits for `HungUp`, not for `Closed`.
+    only_hang_up: bool,
     jobs: [Job; 3],
 }
 
@@ -59,6 +64,7 @@ impl Waiters {
             unheard: 0,
             unproven: false,
             crowded: false,
+            only_hang_up: false,
             jobs: [Job::NOBODY; 3],
         }
     }
@@ -69,14 +75,15 @@ impl Waiters {
         let mut wake = [Job::NOBODY; 3];
         let mut heard = self.crowded;
         for side in SIDES {
+            let side = if self.only_hang_up { side.or_hung_up() } else { side };
             if side.is_ready(report) {
-                let job = std::mem::replace(&mut self.jobs[side as usize], Job::NOBODY);
-                wake[side as usize] = job;
+                let job = std::mem::replace(&mut self.jobs[side.place()], Job::NOBODY);
+                wake[side.place()] = job;
                 heard |= job != Job::NOBODY;
             }
         }
         // Whoever waits for the peer's leaving must stay registered.
-        heard |= self.jobs[Side::Closed as usize] != Job::NOBODY;
+        heard |= self.jobs[Side::Closed.place()] != Job::NOBODY;
         let fruitless = heard && std::mem::replace(&mut self.unproven, heard);
         self.unheard = if heard { 0 } else { self.unheard.saturating_add(1) };
         let mask = !self.masked && self.unheard >= UNHEARD_LIMIT;
@@ -92,16 +99,21 @@ impl Waiters {
     /// `job` waits for `side`. False if another one stands there already.
     #[must_use]
     pub fn wait(&mut self, side: Side, job: Job) -> bool {
-        let place = &mut self.jobs[side as usize];
-        if *place == Job::NOBODY {
+        let place = &mut self.jobs[side.place()];
+        let peer = side.place() == Side::Closed.place();
+        if *place == Job::NOBODY || *place == job {
             *place = job;
+            self.only_hang_up = if peer { side == Side::HungUp } else { self.only_hang_up };
+        } else if peer {
+            // Two who wait for different things: both hear of each.
+            self.only_hang_up = false;
         }
         *place == job
     }
 
     /// Who stands first at `side`.
     pub fn first(&self, side: Side) -> Job {
-        self.jobs[side as usize]
+        self.jobs[side.place()]
     }
 
     /// The kernel said WouldBlock on `side`.
@@ -109,7 +121,7 @@ impl Waiters {
         let gone = match side {
             Side::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
             Side::Write => Readiness::WRITE | Readiness::ERROR,
-            Side::Closed => Readiness::NONE,
+            Side::Closed | Side::HungUp => Readiness::NONE,
         };
         self.known = self.known.without(gone);
     }
@@ -194,6 +206,16 @@ mod tests {
         assert_eq!(waiters.report(Readiness::READ).wake, [job(1), Job::NOBODY, Job::NOBODY]);
         let hung_up = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
         assert_eq!(waiters.report(hung_up).wake, [Job::NOBODY, job(2), job(3)]);
+    }
+
+    #[test]
+    fn a_half_close_wakes_who_waits_for_the_end_and_not_who_waits_for_a_hang_up() {
+        let mut waiters = drained();
+        assert!(waiters.wait(Side::HungUp, job(1)));
+        assert_eq!(waiters.report(Readiness::READ_CLOSED).wake, [Job::NOBODY; 3]);
+        assert!(waiters.ready(Side::Closed).is_some() && waiters.ready(Side::HungUp).is_none());
+        let reset = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR;
+        assert_eq!(waiters.report(reset).wake, [Job::NOBODY, Job::NOBODY, job(1)]);
     }
 
     #[test]

@@ -152,7 +152,20 @@ impl Side {
             Self::Write => known.is_writable(),
             Self::Closed => known
                 .intersects(Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR),
+            Self::HungUp => known.is_hung_up() || known.is_error(),
         }
+    }
+
+    fn place(self) -> usize {
+        match self {
+            Self::Read => 0,
+            Self::Write => 1,
+            Self::Closed | Self::HungUp => 2,
+        }
+    }
+
+    fn or_hung_up(self) -> Self {
+        if self == Self::Closed { Self::HungUp } else { self }
     }
 }
 

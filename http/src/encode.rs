@@ -72,6 +72,12 @@ impl HeaderLines {
         })
     }
 
+    /// Adds all lines of `others`.
+    pub fn append_all(&mut self, others: &HeaderLines) {
+        self.bytes.extend_from_slice(&others.bytes);
+        self.has_date |= others.has_date;
+    }
+
     /// Forgets the lines and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -14,7 +14,23 @@ pub mod chunked;
 pub mod date;
 pub mod encode;
 
+mod protocol;
+mod buffer;
+mod slots;
+mod body;
+mod request;
+mod response;
+mod watch;
+mod exchange;
+mod connection;
+mod server;
+
+pub use body::{Body, BodyError, Produce};
 pub use error::Error;
 pub use limits::Limits;
 pub use method::Method;
+pub use request::Request;
+pub use response::Response;
+pub use server::{Server, Serving};
 pub use status::StatusCode;
+pub use watch::Fin;

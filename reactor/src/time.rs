@@ -129,7 +129,8 @@ impl Sleep {
         Poll::Pending
     }
 
-    fn disarm(&mut self) {
+    /// Disarms it; the next poll arms it again, at the same deadline.
+    pub fn disarm(&mut self) {
         if let Some(armed) = self.armed.take() {
             armed.local.state.borrow_mut().wheel.cancel(armed.key);
             armed.local.forget_waker(armed.job);

@@ -72,6 +72,14 @@ impl TcpListener {
         self.io.source().local_addr()
     }
 
+    /// Sets TCP_NODELAY on the listener, and so on what it accepts: tcp(7) sockets inherit it.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        socket::set_nodelay(self.as_fd(), on)
+    }
+
     /// Waits for a connection.
     ///
     /// # System calls
@@ -187,6 +195,14 @@ impl TcpStream {
         let result = self.io.try_with(Side::Read, |stream| socket::recv(stream.as_fd(), buf));
         self.settle_result(Side::Read, len, &result);
         result
+    }
+
+    /// Reads without taking (MSG_PEEK), or answers `WouldBlock`.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io.source().peek(buf)
     }
 
     /// Writes some of `buf`, at least one byte.

@@ -46,27 +46,11 @@
 mod token;
 mod interest;
 mod error;
-mod config;
-mod stats;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-#[allow(missing_docs)]
-pub mod state;
-#[cfg(not(feature = "internals"))]
-mod state;
+mod state {
+    pub mod wheel;
+}
 mod sys;
-mod wakeup;
-mod local;
-mod callbacks;
-mod executor;
-mod driver;
-mod registration;
-mod handle;
-mod remote;
-mod reactor;
-mod time;
-mod io;
-pub mod net;
+pub mod pool;
 
 pub use config::Config;
 pub use error::{Error, Panic, Result};

@@ -4,5 +4,8 @@
 
 mod error;
 mod sys;
+mod signals;
+pub mod workers;
 
 pub use error::{Error, Panic, Result};
+pub use signals::Signals;

@@ -9,7 +9,8 @@
 //! | `listen` | listening sockets with their options (`workers`) |
 //! | `alive` | how many reactors and pools live in this process (law 6) |
 //! | `process` | fork, wait, signals to others |
-//! | `signal` | a handler that writes an eventfd |
+//! | `handler` | the signal handler and what it touches |
+//! | `signal` | signals as a descriptor |
 
 #![allow(unsafe_code)]
 
@@ -17,4 +18,5 @@ pub(crate) mod fork;
 pub(crate) mod alive;
 pub(crate) mod listen;
 pub(crate) mod process;
+mod handler;
 pub(crate) mod signal;

@@ -1,86 +1,20 @@
 //! Signals as a descriptor: a handler that notes the signal and writes an eventfd.
 //!
 //! signalfd(2) needs the signals blocked in every thread, and children that std's `Command` starts
-//! inherit that mask and stay deaf (rust-lang/rust#101077). A handler needs no mask. It may do
-//! next to nothing (signal-safety(7)), so all that it touches is a fixed table of atomics: a slot
-//! for each [`Subscription`] with descriptor, mask of signals, pending signals, and one word that
-//! holds the owner's generation and the number of handlers inside.
-//!
-//! Rules, which every function here keeps:
-//! 1. A slot is live if its generation is this process's. Zero (free) and any other number (left
-//!    by a parent) mean that it may be taken; a handler passes it by.
-//! 2. A handler enters a live slot by adding one to its word, and leaves by taking one off. The
-//!    owner frees the slot only while nobody is inside: no write ever hits a closed descriptor.
-//! 3. Slots and dispositions change only under `Lock`, which a handler never takes. A child that
-//!    was forked while another thread held it takes it all the same: the holder does not exist.
-//! 4. `PREVIOUS` is written only while our handler is not installed, so a handler may read it.
-//! 5. In a forked child nobody listens for what its parent subscribed to. The handler puts back
-//!    what was there before and sends the signal again: the child is not deaf to SIGTERM, and the
-//!    parent's eventfd stays untouched (law 6).
-//!
-//! What is absent: queues (two signals of one kind may be reported once, as signal(7) allows).
-//! Next: `crate::signals`.
+//! inherit that mask and stay deaf (rust-lang/rust#101077). A handler needs no mask. What is
+//! absent: the handler itself, with the table that it touches (`handler`). Next: `crate::signals`.
 
-use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::fork::{self, Born};
+use super::fork::Born;
+use super::handler::{Slot, sigset};
 use crate::{Error, Result};
 
-/// A set of signals: bit `number - 1`, as the kernel counts them (1 to 64).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Set(u64);
-
-impl Set {
-    /// The set of these signals.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for numbers that are none, for SIGKILL and SIGSTOP, which nobody can
-    /// catch, and for those of a faulting instruction: it would run again after the handler, and
-    /// again, for ever.
-    pub(crate) fn new(signals: impl IntoIterator<Item = c_int>) -> Result<Self> {
-        let mut set = Self::default();
-        for signal in signals {
-            match signal {
-                libc::SIGKILL | libc::SIGSTOP => {
-                    return Err(Error::Argument("nobody can catch SIGKILL and SIGSTOP"));
-                }
-                libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL => {
-                    return Err(Error::Argument(
-                        "a fault's signal cannot be handled later: the instruction would fault again",
-                    ));
-                }
-                1..=HIGHEST => set.0 |= bit(signal),
-                _ => return Err(Error::Argument("a signal's number is between 1 and 64")),
-            }
-        }
-        Ok(set)
-    }
-
-    fn contains(self, signal: c_int) -> bool {
-        self.0 & bit(signal) != 0
-    }
-}
-
-impl Iterator for Set {
-    type Item = c_int;
-
-    /// Takes the lowest signal out of the set.
-    fn next(&mut self) -> Option<c_int> {
-        if self.0 == 0 {
-            return None;
-        }
-        let signal = self.0.trailing_zeros() as c_int + 1;
-        self.0 &= self.0 - 1;
-        Some(signal)
-    }
-}
+pub(crate) use super::handler::{Set, put_back_inherited};
 
 /// A live slot of the table, with the descriptor that tells when something is pending.
 #[derive(Debug)]
@@ -98,22 +32,9 @@ impl Subscription {
     pub(crate) fn new(set: Set) -> Result<Self> {
         let born = Born::now();
         let (readable, writable) = channel()?;
-        let lock = Lock::take(born.number());
-        let free = |slot: &&Slot| slot.generation() != born.number();
-        let slot = TABLE.iter().find(free).ok_or(Error::Argument(
-            "too many Signals live at once: let one of them wait for several signals",
-        ))?;
-        let target = writable.as_ref().unwrap_or(&readable).as_raw_fd();
-        slot.open(born.number(), set, target);
-        let subscription = Self { slot, set, born, readable, _writable: writable };
-        for signal in set {
-            if let Err(error) = install(signal, born.number()) {
-                // Dropping the subscription undoes all of it, and takes the lock to do so.
-                drop(lock);
-                return Err(error);
-            }
-        }
-        Ok(subscription)
+        let written = writable.as_ref().unwrap_or(&readable).as_raw_fd();
+        let slot = Slot::take(born.number(), set, written)?;
+        Ok(Self { slot, set, born, readable, _writable: writable })
     }
 
     /// Takes what is pending, never blocks, and makes the descriptor silent until the next signal.
@@ -131,7 +52,7 @@ impl Subscription {
         // arrives between the two is reported now and wakes once more for nothing, and never the
         // opposite.
         empty(self.readable.as_fd())?;
-        Ok(Set(self.slot.pending.swap(0, Ordering::AcqRel)))
+        Ok(self.slot.take_pending())
     }
 
     /// Blocks until something may be pending or `timeout` has passed; may return early.
@@ -154,21 +75,6 @@ impl Subscription {
             source => Err(Error::Os { call: "poll", source }),
         }
     }
-
-    /// Ends what [`Subscription::new`] began; under the lock.
-    fn end(&self) {
-        self.slot.mask.store(0, Ordering::Release);
-        for signal in self.set {
-            let others = TABLE.iter().any(|slot| {
-                slot.generation() == self.born.number()
-                    && Set(slot.mask.load(Ordering::Acquire)).contains(signal)
-            });
-            if !others {
-                put_back(signal);
-            }
-        }
-        self.slot.free(self.born.number());
-    }
 }
 
 impl AsFd for Subscription {
@@ -181,22 +87,7 @@ impl Drop for Subscription {
     /// In a forked child only the descriptors are closed: slot and handler are the parent's.
     fn drop(&mut self) {
         if !self.born.forked() {
-            let _lock = Lock::take(self.born.number());
-            self.end();
-        }
-    }
-}
-
-/// Puts back, in a forked child, every disposition that a subscription of its parent changed.
-///
-/// The handler would do it at the first signal (rule 5); a worker should find it done.
-pub(crate) fn put_back_inherited() {
-    let here = fork::generation();
-    let _lock = Lock::take(here);
-    for signal in 1..=HIGHEST {
-        let installed = INSTALLED[signal as usize].load(Ordering::Acquire);
-        if installed != 0 && installed != here {
-            put_back(signal);
+            self.slot.leave(self.born.number(), self.set);
         }
     }
 }
@@ -236,217 +127,6 @@ impl Drop for Unblocked {
     fn drop(&mut self) {
         self.put_back();
     }
-}
-
-const HIGHEST: c_int = 64;
-const SLOTS: usize = 32;
-
-static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
-
-/// By signal: the generation that last installed our handler for it; zero if none ever did.
-static INSTALLED: [AtomicU32; HIGHEST as usize + 1] =
-    [const { AtomicU32::new(0) }; HIGHEST as usize + 1];
-
-/// By signal: the disposition before ours. All zero is the default one (SIG_DFL, no flags).
-static PREVIOUS: Dispositions =
-    Dispositions([const { UnsafeCell::new(MaybeUninit::zeroed()) }; HIGHEST as usize + 1]);
-
-struct Dispositions([UnsafeCell<MaybeUninit<libc::sigaction>>; HIGHEST as usize + 1]);
-
-// SAFETY: rules 3 and 4: one writer under the lock, and then no reader.
-unsafe impl Sync for Dispositions {}
-
-/// One owner's part of the table.
-#[derive(Debug)]
-struct Slot {
-    /// Generation of the owner (32 bits) | handlers inside (32 bits).
-    word: AtomicU64,
-    fd: AtomicI32,
-    mask: AtomicU64,
-    pending: AtomicU64,
-}
-
-impl Slot {
-    const fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            fd: AtomicI32::new(-1),
-            mask: AtomicU64::new(0),
-            pending: AtomicU64::new(0),
-        }
-    }
-
-    fn generation(&self) -> u32 {
-        owner(self.word.load(Ordering::Acquire))
-    }
-
-    /// Takes a slot that is not live; the word is written last, for it makes the rest visible.
-    fn open(&self, generation: u32, set: Set, fd: RawFd) {
-        debug_assert_ne!(self.generation(), generation, "the slot is live");
-        self.fd.store(fd, Ordering::Relaxed);
-        self.pending.store(0, Ordering::Relaxed);
-        self.mask.store(set.0, Ordering::Relaxed);
-        self.word.store(u64::from(generation) << 32, Ordering::Release);
-    }
-
-    /// Waits until no handler is inside (another thread's; this one's own would run on top of us).
-    fn free(&self, generation: u32) {
-        let idle = u64::from(generation) << 32;
-        while self.word.compare_exchange(idle, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Async-signal-safe.
-    fn deliver(&self, here: u32, signal: c_int) {
-        if !self.enter(here) {
-            return;
-        }
-        if self.mask.load(Ordering::Acquire) & bit(signal) != 0 {
-            self.pending.fetch_or(bit(signal), Ordering::Release);
-            wake(self.fd.load(Ordering::Acquire));
-        }
-        self.word.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Async-signal-safe.
-    fn enter(&self, here: u32) -> bool {
-        let mut seen = self.word.load(Ordering::Acquire);
-        while here != 0 && owner(seen) == here {
-            let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
-            match self.word.compare_exchange_weak(seen, seen + 1, order, failed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-}
-
-/// Rule 3: the word holds the holder's generation, so that one left by a parent counts as free.
-struct Lock;
-
-static LOCK: AtomicU32 = AtomicU32::new(0);
-
-impl Lock {
-    fn take(generation: u32) -> Self {
-        loop {
-            let holder = LOCK.load(Ordering::Relaxed);
-            let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
-            if holder != generation
-                && LOCK.compare_exchange(holder, generation, order, failed).is_ok()
-            {
-                return Self;
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        LOCK.store(0, Ordering::Release);
-    }
-}
-
-/// The handler. It interrupts anything, so it only loads, stores and calls what signal-safety(7)
-/// lists; and it leaves errno as it was.
-extern "C" fn handler(signal: c_int) {
-    let errno = errno();
-    // SAFETY: errno's address is this thread's and always valid.
-    let before = unsafe { errno.read() };
-    let here = fork::seen();
-    if INSTALLED[signal as usize].load(Ordering::Acquire) == here {
-        for slot in &TABLE {
-            slot.deliver(here, signal);
-        }
-    } else {
-        leave_to_previous(signal);
-    }
-    // SAFETY: as above.
-    unsafe { errno.write(before) };
-}
-
-/// Rule 5. The signal is blocked while its handler runs, so it is taken after our return.
-fn leave_to_previous(signal: c_int) {
-    let previous = PREVIOUS.0[signal as usize].get().cast_const().cast();
-    // SAFETY: rule 4: nobody writes it while our handler is installed; zeroed or filled by the
-    // kernel, it is a valid disposition. sigaction(2) is async-signal-safe.
-    unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
-    // Not raise(3): after a raw clone the C library's idea of this thread's number may be stale.
-    // SAFETY: touches no memory and is async-signal-safe.
-    let own = unsafe { libc::getpid() };
-    // SAFETY: as above.
-    unsafe { libc::kill(own, signal) };
-}
-
-/// Makes our handler the signal's disposition and remembers the one before; under the lock.
-fn install(signal: c_int, generation: u32) -> Result<()> {
-    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: `current` lives until the call returns; a null second argument only asks.
-    let asked = unsafe { libc::sigaction(signal, ptr::null(), current.as_mut_ptr()) };
-    if asked != 0 {
-        return Err(Error::last_os("sigaction"));
-    }
-    if !is_ours(&current) {
-        // Asked for first and stored before ours is there, for the handler may run at once.
-        // SAFETY: rules 3 and 4: the lock is held and our handler is not installed.
-        unsafe { *PREVIOUS.0[signal as usize].get() = current };
-    }
-    INSTALLED[signal as usize].store(generation, Ordering::Release);
-    let ours = disposition();
-    // SAFETY: `ours` is only read and lives until the call returns; the handler is
-    // async-signal-safe and has the signature of one without SA_SIGINFO.
-    let set = unsafe { libc::sigaction(signal, ours.as_ptr(), ptr::null_mut()) };
-    if set == 0 { Ok(()) } else { Err(Error::last_os("sigaction")) }
-}
-
-/// Puts back the disposition before ours, unless somebody has replaced ours; under the lock.
-fn put_back(signal: c_int) {
-    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: `current` lives until the call returns; a null second argument only asks.
-    let asked = unsafe { libc::sigaction(signal, ptr::null(), current.as_mut_ptr()) };
-    if asked == 0 && is_ours(&current) {
-        let previous = PREVIOUS.0[signal as usize].get().cast_const().cast();
-        // SAFETY: zeroed or filled by the kernel, it is a valid disposition; the call only reads.
-        unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
-    }
-}
-
-/// Our disposition: restarts what it can, and runs on an alternate stack where there is one.
-fn disposition() -> MaybeUninit<libc::sigaction> {
-    let mut ours = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: integers, a set and an optional function pointer: zero is a value for each.
-    let fields = unsafe { ours.assume_init_mut() };
-    fields.sa_sigaction = handler as extern "C" fn(c_int) as usize;
-    fields.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-    fields.sa_mask = sigset(Set::default());
-    ours
-}
-
-fn is_ours(disposition: &MaybeUninit<libc::sigaction>) -> bool {
-    // SAFETY: the kernel has filled it.
-    let disposition = unsafe { disposition.assume_init_ref() };
-    disposition.sa_sigaction == handler as extern "C" fn(c_int) as usize
-}
-
-fn sigset(set: Set) -> libc::sigset_t {
-    let mut raw = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: fills the whole set, and fails for no valid pointer (sigemptyset(3)).
-    unsafe { libc::sigemptyset(raw.as_mut_ptr()) };
-    for signal in set {
-        // SAFETY: the set has been initialised; a number that is none is refused, not stored.
-        unsafe { libc::sigaddset(raw.as_mut_ptr(), signal) };
-    }
-    // SAFETY: sigemptyset has initialised it.
-    unsafe { raw.assume_init() }
-}
-
-/// Async-signal-safe. A full eventfd or pipe refuses the write, and is readable already.
-fn wake(fd: RawFd) {
-    let one = 1_u64.to_ne_bytes();
-    // SAFETY: the buffer lives until the call returns; rule 2 keeps the descriptor open.
-    unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
 }
 
 /// Reads until nothing is left: an eventfd gives its count at once, a pipe byte by byte.
@@ -494,85 +174,4 @@ fn channel() -> Result<(OwnedFd, Option<OwnedFd>)> {
         }
     }
     Ok((reader, Some(writer)))
-}
-
-fn errno() -> *mut c_int {
-    #[cfg(target_os = "linux")]
-    // SAFETY: returns this thread's address and touches nothing.
-    let address = unsafe { libc::__errno_location() };
-    #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
-    // SAFETY: as above.
-    let address = unsafe { libc::__error() };
-    #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-    // SAFETY: as above.
-    let address = unsafe { libc::__errno() };
-    address
-}
-
-const fn bit(signal: c_int) -> u64 {
-    1 << (signal - 1)
-}
-
-const fn owner(word: u64) -> u32 {
-    (word >> 32) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_set_gives_its_signals_in_order_and_each_once() {
-        let set = Set::new([libc::SIGTERM, libc::SIGHUP, 64, libc::SIGTERM]).unwrap();
-        assert_eq!(set.collect::<Vec<_>>(), [libc::SIGHUP, libc::SIGTERM, 64]);
-        assert_eq!(Set::default().count(), 0);
-    }
-
-    #[test]
-    fn what_cannot_be_handled_later_is_refused() {
-        for signal in [0, -1, 65, libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGFPE] {
-            assert!(matches!(Set::new([signal]), Err(Error::Argument(_))), "{signal}");
-        }
-    }
-
-    // A slot of a parent must never be entered, or the child would write the parent's descriptor.
-    #[test]
-    fn law_06_a_handler_enters_only_slots_of_its_own_generation() {
-        let slot = Slot::new();
-        assert!(!slot.enter(0) && !slot.enter(7));
-        slot.open(7, Set::new([libc::SIGHUP]).unwrap(), -1);
-        assert!(slot.enter(7));
-        assert!(!slot.enter(8) && !slot.enter(0));
-        slot.deliver(8, libc::SIGHUP);
-        assert_eq!(slot.pending.load(Ordering::Relaxed), 0);
-    }
-
-    // If the slot were freed under a handler, its write could hit whoever got the number next.
-    #[test]
-    fn a_slot_is_not_freed_while_a_handler_is_inside() {
-        let slot = Slot::new();
-        slot.open(7, Set::default(), -1);
-        assert!(slot.enter(7));
-        std::thread::scope(|scope| {
-            let owner = scope.spawn(|| slot.free(7));
-            for _ in 0..1_000 {
-                assert_eq!(slot.generation(), 7);
-                std::thread::yield_now();
-            }
-            slot.word.fetch_sub(1, Ordering::Release);
-            owner.join().unwrap();
-        });
-        assert_eq!(slot.generation(), 0);
-    }
-
-    // The holder's thread does not exist in the child: waiting for it would be for ever.
-    #[test]
-    fn law_06_a_lock_that_a_parent_held_is_free_in_the_child() {
-        let now = fork::generation();
-        {
-            let _held = Lock::take(now);
-            let _taken = Lock::take(now.wrapping_add(1).max(1));
-        }
-        drop(Lock::take(now));
-    }
 }

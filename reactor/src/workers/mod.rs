@@ -103,6 +103,8 @@ impl Workers {
     ///
     /// # Threads and fork
     /// Call it from the main thread: on Linux the workers end with the thread that forked them.
+    /// The kernel forgets to end a worker with its parent when the worker changes its user
+    /// (prctl(2), PR_SET_PDEATHSIG): drop privileges before the fork, or ask for it again after.
     /// Functions that the process registered with atexit(3) run in each child as well.
     pub fn run(self, mut worker: impl FnMut(usize) -> i32) -> Result<()> {
         let mut parent = Parent::new()?;
@@ -217,11 +219,10 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for child in self.children.iter().flatten() {
-            // Nobody is left to tell; a worker that cannot be killed is gone.
-            let _ = child.kill(libc::SIGKILL);
-        }
-        for child in self.children.iter().flatten() {
+        let killed = |child: &&Child| child.kill(libc::SIGKILL).is_ok();
+        let killed: Vec<&Child> = self.children.iter().flatten().filter(killed).collect();
+        for child in killed {
+            // Nobody is left to tell how it ended.
             let _ = child.wait();
         }
     }

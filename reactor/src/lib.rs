@@ -50,18 +50,9 @@ mod state {
     pub mod wheel;
 }
 mod sys;
-pub mod pool;
+mod signals;
+pub mod workers;
 
 pub use config::Config;
 pub use error::{Error, Panic, Result};
-pub use executor::JoinHandle;
-pub use handle::{Handle, Timer};
-pub use interest::{Answer, Interest, Next, Readiness, Trigger};
-pub use io::{Io, Side};
-pub use reactor::{Builder, Reactor};
-pub use registration::{Ready, Registration};
-pub use remote::Remote;
-pub use stats::Stats;
-pub use sys::source::Source;
-pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};
-pub use token::Token;
+pub use signals::Signals;

@@ -172,7 +172,9 @@ fn a_server_with_nothing_to_do_stands_still() {
         server.stands_still();
 
         let mut stuck = server.connect();
-        write_until_stalled(&mut stuck, &pattern(32 << 20));
+        let written = write_until_stalled(&mut stuck, &pattern(32 << 20));
+        server.stands_still();
+        stuck.read_exact(&mut vec![0; written]).expect("the server echoes the rest");
         server.stands_still();
 
         let mut stuck_half_closed = server.connect();

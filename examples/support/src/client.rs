@@ -72,7 +72,7 @@ impl Client {
     pub fn answer(&mut self, timeout: Duration) -> io::Result<Answer> {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(answer) = self.take_answer()? {
+            if let Some(answer) = self.buffered_answer()? {
                 return Ok(answer);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -94,7 +94,22 @@ impl Client {
     /// As [`Client::answer`], but for `TimedOut`.
     pub fn receive_answer(&mut self) -> io::Result<Option<Answer>> {
         self.receive()?;
-        self.take_answer()
+        self.buffered_answer()
+    }
+
+    /// Returns an answer that has come already: the second of two in one segment.
+    ///
+    /// # Errors
+    /// As [`Client::answer`], but for `TimedOut`.
+    pub fn buffered_answer(&mut self) -> io::Result<Option<Answer>> {
+        match parse(&self.input, self.ended)? {
+            Some((answer, used)) => {
+                self.input.drain(..used);
+                Ok(Some(answer))
+            }
+            None if self.ended => Err(io::ErrorKind::UnexpectedEof.into()),
+            None => Ok(None),
+        }
     }
 
     /// Closes the sending side only: the half-closed client.
@@ -124,17 +139,6 @@ impl Client {
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(e) => Err(e),
-        }
-    }
-
-    fn take_answer(&mut self) -> io::Result<Option<Answer>> {
-        match parse(&self.input, self.ended)? {
-            Some((answer, used)) => {
-                self.input.drain(..used);
-                Ok(Some(answer))
-            }
-            None if self.ended => Err(io::ErrorKind::UnexpectedEof.into()),
-            None => Ok(None),
         }
     }
 }

@@ -14,6 +14,7 @@ mod server;
 mod naive;
 mod squall;
 mod tornado;
+mod process;
 mod measure;
 mod report;
 

@@ -12,19 +12,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use squall_support::child::Child;
 use squall_support::client::{self, Client};
-use squall_support::page;
-use squall_support::proc::Sample;
 
-use crate::counters::Counters;
+use crate::process::{Server, Snapshot, Started};
 use crate::rows::{self, Handler, Row, Start, System, Trigger};
-use crate::server::{Job, REFUSED};
-use crate::tornado;
 use crate::verdict::{Observed, Pace, Ping, Verdict, judge};
 
 /// How long the slow handler takes.
@@ -40,8 +34,6 @@ const PING_TO: Duration = ms(1000);
 const PING_EACH: Duration = ms(100);
 /// An answer that comes later than this after the handler returned is missing.
 const MISSING: Duration = ms(3000);
-/// How long a server may take to start. Tornado on a busy machine takes seconds.
-const STARTUP: Duration = ms(30_000);
 
 /// A row, measured.
 #[derive(Debug)]
@@ -70,7 +62,7 @@ impl Bench {
             handler: Handler::Awaits,
             client: rows::Client::Waits,
         };
-        match Server::start(&row, None)? {
+        match Server::start(&row, HOLD, None)? {
             Started::Serving(control) => Ok(Self { control, python }),
             Started::Refused(message) => Err(message),
         }
@@ -78,7 +70,7 @@ impl Bench {
 
     /// Measures one row.
     pub fn measure(&self, row: Row) -> Result<Measured, String> {
-        let server = match Server::start(&row, self.python.as_deref())? {
+        let server = match Server::start(&row, HOLD, self.python.as_deref())? {
             Started::Serving(server) => server,
             Started::Refused(message) => return Ok(refused(row, message)),
         };
@@ -97,106 +89,6 @@ fn refused(row: Row, message: String) -> Measured {
     let observed =
         Observed { workers: Vec::new(), control: nothing, pings: Vec::new(), missing: 0 };
     Measured { row, verdict: Verdict::Refused, refusal: Some(message), observed }
-}
-
-/// A server process with its workers.
-#[derive(Debug)]
-struct Server {
-    child: Child,
-    log: std::fs::File,
-    counters: Counters,
-    address: SocketAddr,
-    pids: Vec<u32>,
-}
-
-enum Started {
-    Serving(Server),
-    Refused(String),
-}
-
-impl Server {
-    /// Starts the row's server and waits until each worker waits for events.
-    fn start(row: &Row, python: Option<&str>) -> Result<Started, String> {
-        let Row { start, trigger, handler, .. } = *row;
-        let job = Job { start, trigger, handler, hold: HOLD };
-        let mut command = match row.system {
-            System::Naive | System::Squall => job.command(&row.system.to_string()),
-            System::Tornado { .. } => tornado::command(python.unwrap_or("python3"), &job),
-        };
-        Self::spawn(&mut command, row.workers()).map_err(|e| format!("cannot start it: {e}"))?
-    }
-
-    fn spawn(command: &mut Command, workers: usize) -> io::Result<Result<Started, String>> {
-        let counters = Counters::create()?;
-        let log = page::memory_file()?;
-        command.stdin(counters.stdin()?).stdout(Stdio::null()).stderr(log.try_clone()?);
-        let child = Child::spawn(command)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, log, counters, address, pids: Vec::new() };
-        let deadline = Instant::now() + STARTUP;
-        loop {
-            let pids = (0..workers).map(|index| server.counters.worker(index).pid());
-            if let (Some(port), Some(pids)) = (server.counters.port(), pids.collect()) {
-                server.address.set_port(port);
-                server.pids = pids;
-                return Ok(Ok(Started::Serving(server)));
-            }
-            if let Some(status) = server.child.exit_status()? {
-                let log = server.log();
-                return Ok(match status.code() {
-                    Some(REFUSED) => Ok(Started::Refused(log.trim().to_owned())),
-                    _ => Err(format!("the server ended at once, {status}{log}")),
-                });
-            }
-            if Instant::now() > deadline {
-                return Ok(Err(format!("the server does not start{}", server.log())));
-            }
-            thread::sleep(ms(2));
-        }
-    }
-
-    /// What the server wrote on its standard error, after a line feed.
-    fn log(&self) -> String {
-        use std::os::unix::fs::FileExt as _;
-        let mut text = vec![0; 4096];
-        let n = self.log.read_at(&mut text, 0).unwrap_or(0);
-        let text = String::from_utf8_lossy(&text[..n]);
-        if text.trim().is_empty() { String::new() } else { format!("\n{}", text.trim_end()) }
-    }
-
-    fn handlers(&self) -> (u64, u64) {
-        let each = (0..self.pids.len()).map(|index| self.counters.worker(index).handlers());
-        each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    }
-
-    fn snapshot(&self) -> io::Result<Vec<Snapshot>> {
-        let worker = |(index, &pid): (usize, &u32)| {
-            let wakeups = self.counters.worker(index).wakeups();
-            Ok(Snapshot { at: Instant::now(), cpu: Sample::take(pid)?, wakeups })
-        };
-        self.pids.iter().enumerate().map(worker).collect()
-    }
-}
-
-/// One worker's figures at one moment.
-struct Snapshot {
-    at: Instant,
-    cpu: Sample,
-    wakeups: (u64, u64),
-}
-
-impl Snapshot {
-    fn since(&self, earlier: &Self) -> Pace {
-        let wall = (self.at - earlier.at).as_secs_f64().max(1e-9);
-        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / wall;
-        let load = self.cpu.since(&earlier.cpu);
-        Pace {
-            cpu: load.cpu,
-            hot: load.hottest,
-            wakeups: rate(self.wakeups.0, earlier.wakeups.0),
-            idle_wakeups: rate(self.wakeups.1, earlier.wakeups.1),
-        }
-    }
 }
 
 /// The clients of one row.

@@ -2,7 +2,7 @@
 //!
 //! The program is tornado_server.py, which is compiled in, so that it runs from anywhere. What the
 //! start `listen-then-fork` does depends on the Python: until 3.11 a child keeps the loop of its
-//! parent, and spins; from 3.12 it gets a fresh one, and hangs. Next: `measure`.
+//! parent, and spins; from 3.12 it gets a fresh one, and hangs. Next: `process`.
 
 use std::process::Command;
 

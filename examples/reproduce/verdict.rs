@@ -88,7 +88,7 @@ pub fn judge(observed: &Observed) -> Verdict {
 /// both together are a spin. A loop that spins returns 100,000 times and more in a second of CPU,
 /// a healthy one some ten times per client, so any bound in between will do.
 fn spins(worker: &Pace, control: &Pace) -> bool {
-    const HOT: f64 = 0.8;
+    const HOT: f64 = 0.6;
     const IDLE_WAKEUPS: f64 = 1_000.0;
     let hot = worker.hot > HOT.max(2.0 * control.hot).min(0.95);
     hot && worker.idle_wakeups > IDLE_WAKEUPS + 20.0 * control.idle_wakeups

@@ -1,0 +1,330 @@
+//! One row, measured: start the server, get a handler running, let its client do what the row says,
+//! watch, and end everything.
+//!
+//!     0 ........ 200 ............ 350 ===== figures ===== 1350 .. 1500 ........... 4500 ms
+//!     handler    the client       |  a quick request each |       handler         an answer that
+//!     begins     leaves or        |  100 ms, to 1000      |       returns         is missing now
+//!                sends more                                                       hangs
+//!
+//! One thread drives all clients by poll(2), so that arrival is noted when it happens. The same
+//! requests go to the control, an idle server that lives as long as the table takes.
+//! Next: `report`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use squall_support::client::{self, Client};
+
+use crate::process::{Server, Snapshot, Started};
+use crate::rows::{self, Handler, Row, Start, System, Trigger};
+use crate::verdict::{Observed, Pace, Ping, Verdict, judge};
+
+/// How long the slow handler takes.
+const HOLD: Duration = ms(1500);
+/// When its client acts, after it began.
+const ACT: Duration = ms(200);
+/// When the figures begin and end.
+const FROM: Duration = ms(350);
+const TO: Duration = ms(1350);
+/// When quick requests are sent.
+const PING_FROM: Duration = ms(300);
+const PING_TO: Duration = ms(1000);
+const PING_EACH: Duration = ms(100);
+/// An answer that comes later than this after the handler returned is missing.
+const MISSING: Duration = ms(3000);
+
+/// A row, measured.
+#[derive(Debug)]
+pub struct Measured {
+    pub row: Row,
+    pub verdict: Verdict,
+    /// What the server said when it refused.
+    pub refusal: Option<String>,
+    pub observed: Observed,
+}
+
+/// What measures the rows: it keeps the control, and what a row does not say.
+#[derive(Debug)]
+pub struct Bench {
+    control: Server,
+    python: Option<String>,
+}
+
+impl Bench {
+    /// Starts the control. `python` runs Tornado.
+    pub fn new(python: Option<String>) -> Result<Self, String> {
+        let row = Row {
+            system: System::Naive,
+            start: Start::OneProcess,
+            trigger: Trigger::Level,
+            handler: Handler::Awaits,
+            client: rows::Client::Waits,
+        };
+        match Server::start(&row, HOLD, None)? {
+            Started::Serving(control) => Ok(Self { control, python }),
+            Started::Refused(message) => Err(message),
+        }
+    }
+
+    /// Measures one row.
+    pub fn measure(&self, row: Row) -> Result<Measured, String> {
+        let server = match Server::start(&row, HOLD, self.python.as_deref())? {
+            Started::Serving(server) => server,
+            Started::Refused(message) => return Ok(refused(row, message)),
+        };
+        let mut load = Load::new(&row, &server, &self.control);
+        let observed = load.run().map_err(|e| format!("{e}{}", server.log()))?;
+        Ok(Measured { row, verdict: judge(&observed), refusal: None, observed })
+    }
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn refused(row: Row, message: String) -> Measured {
+    let nothing = Pace { cpu: 0.0, hot: 0.0, wakeups: 0.0, idle_wakeups: 0.0 };
+    let observed =
+        Observed { workers: Vec::new(), control: nothing, pings: Vec::new(), missing: 0 };
+    Measured { row, verdict: Verdict::Refused, refusal: Some(message), observed }
+}
+
+/// The clients of one row.
+struct Load<'a> {
+    row: &'a Row,
+    server: &'a Server,
+    control: &'a Server,
+    exchanges: Vec<Exchange>,
+}
+
+/// A connection with the answers that it still waits for.
+struct Exchange {
+    /// `None` once it has all its answers or will get no more.
+    client: Option<Client>,
+    kind: Kind,
+    wanted: usize,
+    sent: Instant,
+    /// When the last answer that was wanted came.
+    answered: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Slow,
+    /// A quick request, and the number of its moment.
+    Ping(u32),
+    /// The same to the control.
+    Control(u32),
+}
+
+impl<'a> Load<'a> {
+    fn new(row: &'a Row, server: &'a Server, control: &'a Server) -> Self {
+        Self { row, server, control, exchanges: Vec::new() }
+    }
+
+    fn run(&mut self) -> io::Result<Observed> {
+        let began = self.begin_slow()?;
+        self.drive(began + ACT)?;
+        self.act()?;
+        let (mut from, mut to) = (None, None);
+        let mut ping = PING_FROM;
+        while to.is_none() {
+            let next_ping = if ping <= PING_TO { began + ping } else { began + TO };
+            let next_figures = began + if from.is_none() { FROM } else { TO };
+            self.drive(next_ping.min(next_figures))?;
+            if next_figures <= next_ping {
+                let figures = (self.server.snapshot()?, self.control.snapshot()?);
+                if from.is_none() { from = Some(figures) } else { to = Some(figures) }
+            } else {
+                self.ping((ping.as_millis() / PING_EACH.as_millis()) as u32)?;
+                ping += PING_EACH;
+            }
+        }
+        let returned = self.wait_for_return(began)?;
+        self.wait_for_answers(returned + MISSING)?;
+        let (from, to) = from.zip(to).expect("the loop ends once both are taken");
+        Ok(self.observed(returned, from, to))
+    }
+
+    /// Connects the slow clients, lets them ask, and returns when the handlers began.
+    ///
+    /// Between the connect and the request the worker that accepted goes back to its wait, where
+    /// the kernel wakes the one that came last first; so the request finds its owner. Under edge
+    /// triggering a stranger may get it for all that, and it is lost before the row begins: where
+    /// one handler is all the row has, another client tries.
+    fn begin_slow(&mut self) -> io::Result<Instant> {
+        let slow = self.row.crowd().slow;
+        for _attempt in 0..5 {
+            self.exchanges.clear();
+            for _ in 0..slow {
+                self.open(self.server.address, Kind::Slow)?;
+            }
+            thread::sleep(ms(50));
+            for exchange in &mut self.exchanges {
+                exchange.ask("/slow")?;
+            }
+            let deadline = Instant::now() + ms(400);
+            while self.server.handlers().0 < slow as u64 && Instant::now() < deadline {
+                thread::sleep(ms(2));
+            }
+            if self.server.handlers().0 > 0 {
+                break;
+            }
+        }
+        Ok(Instant::now())
+    }
+
+    fn act(&mut self) -> io::Result<()> {
+        match self.row.client {
+            rows::Client::Waits => {}
+            rows::Client::Leaves => self.exchanges.clear(),
+            rows::Client::SendsMore => {
+                for exchange in &mut self.exchanges {
+                    exchange.ask("/quick")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, moment: u32) -> io::Result<()> {
+        let mut pings = vec![(self.control.address, Kind::Control(moment))];
+        let ping = (self.server.address, Kind::Ping(moment));
+        pings.extend(std::iter::repeat_n(ping, self.row.crowd().burst));
+        for (address, kind) in pings {
+            self.open(address, kind)?.ask("/quick")?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, address: SocketAddr, kind: Kind) -> io::Result<&mut Exchange> {
+        let sent = Instant::now(); // the connect is part of the wait
+        let client = Client::connect(address, MISSING)?;
+        self.exchanges.push(Exchange {
+            client: Some(client),
+            kind,
+            wanted: 0,
+            sent,
+            answered: None,
+        });
+        Ok(self.exchanges.last_mut().expect("just pushed"))
+    }
+
+    /// Takes answers until the moment has come.
+    fn drive(&mut self, until: Instant) -> io::Result<()> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.receive(left)?;
+        }
+    }
+
+    fn receive(&mut self, timeout: Duration) -> io::Result<()> {
+        let waiting: Vec<&mut Exchange> =
+            self.exchanges.iter_mut().filter(|exchange| exchange.waits()).collect();
+        let clients: Vec<&Client> =
+            waiting.iter().filter_map(|exchange| exchange.client.as_ref()).collect();
+        let ready = client::poll(&clients, timeout)?;
+        for (exchange, _) in waiting.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+            exchange.receive();
+        }
+        Ok(())
+    }
+
+    /// Waits until every handler that began has returned, and says when that was noticed; not for
+    /// ever, as a server may lose one.
+    fn wait_for_return(&mut self, began: Instant) -> io::Result<Instant> {
+        let at_most = began + 4 * HOLD;
+        loop {
+            let (begun, returned) = self.server.handlers();
+            let now = Instant::now();
+            if (now >= began + HOLD && returned >= begun) || now >= at_most {
+                return Ok(now);
+            }
+            self.receive(ms(5))?;
+        }
+    }
+
+    fn wait_for_answers(&mut self, until: Instant) -> io::Result<()> {
+        while self.exchanges.iter().any(Exchange::waits) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.receive(left)?;
+        }
+        Ok(())
+    }
+
+    fn observed(
+        &self,
+        returned: Instant,
+        from: (Vec<Snapshot>, Vec<Snapshot>),
+        to: (Vec<Snapshot>, Vec<Snapshot>),
+    ) -> Observed {
+        let paces = |to: &[Snapshot], from: &[Snapshot]| -> Vec<Pace> {
+            to.iter().zip(from).map(|(to, from)| to.since(from)).collect()
+        };
+        let pings = self.exchanges.iter().filter_map(|exchange| {
+            let Kind::Ping(moment) = exchange.kind else {
+                return None;
+            };
+            let control = self.exchanges.iter().find(|other| other.kind == Kind::Control(moment));
+            Some(Ping {
+                wait: exchange.wait(),
+                remaining: returned.saturating_duration_since(exchange.sent),
+                control: control.map_or(Duration::ZERO, Exchange::wait),
+            })
+        });
+        let missing = |exchange: &&Exchange| {
+            exchange.answered.is_none() && !matches!(exchange.kind, Kind::Control(_))
+        };
+        Observed {
+            workers: paces(&to.0, &from.0),
+            control: paces(&to.1, &from.1)[0],
+            pings: pings.collect(),
+            missing: self.exchanges.iter().filter(missing).count(),
+        }
+    }
+}
+
+impl Exchange {
+    /// Sends a request, unless the connection is closed.
+    fn ask(&mut self, target: &str) -> io::Result<()> {
+        self.wanted += 1;
+        self.client.as_mut().map_or(Ok(()), |client| client.get(target))
+    }
+
+    /// Takes what came, and closes after the last answer: a client stays no longer than it must.
+    /// Where a connection breaks no answer will come.
+    fn receive(&mut self) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let mut answer = client.receive_answer();
+        while let Ok(Some(_)) = answer {
+            self.wanted -= 1;
+            if self.wanted == 0 {
+                self.answered = Some(Instant::now());
+                self.client = None;
+                return;
+            }
+            answer = client.buffered_answer();
+        }
+        if answer.is_err() {
+            self.client = None;
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.client.is_some()
+    }
+
+    fn wait(&self) -> Duration {
+        self.answered.unwrap_or_else(Instant::now) - self.sent
+    }
+}

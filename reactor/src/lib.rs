@@ -46,13 +46,43 @@
 mod token;
 mod interest;
 mod error;
-mod state {
-    pub mod wheel;
-}
+mod config;
+mod stats;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod state;
+#[cfg(not(feature = "internals"))]
+mod state;
 mod sys;
+mod wakeup;
+mod local;
+mod callbacks;
+mod executor;
+mod driver;
+mod registration;
+mod handle;
+mod remote;
+mod reactor;
+mod time;
+mod io;
+pub mod net;
+pub mod pool;
 mod signals;
 pub mod workers;
 
 pub use config::Config;
 pub use error::{Error, Panic, Result};
+pub use executor::JoinHandle;
+pub use handle::{Handle, Timer};
+pub use interest::{Answer, Interest, Next, Readiness, Trigger};
+pub use io::{Io, Side};
+pub use reactor::{Builder, Reactor};
+pub use registration::{Ready, Registration};
+pub use pool::Pool;
+pub use remote::Remote;
 pub use signals::Signals;
+pub use stats::Stats;
+pub use sys::source::Source;
+pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};
+pub use token::Token;

@@ -5,11 +5,15 @@
 //! touches (`sys::signal`), and the numbers of rarely used signals (take libc's). Next: `workers`.
 
 use std::ffi::c_int;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::Result;
+use crate::error::{Error, Result};
+use crate::interest::Interest;
+use crate::io::{Io, Side};
 use crate::sys::signal::{Set, Subscription};
+use crate::sys::source::Wraps;
 
 /// Signals that this process receives as readiness of a descriptor instead of being ended by them.
 ///
@@ -33,7 +37,7 @@ use crate::sys::signal::{Set, Subscription};
 /// ```
 #[derive(Debug)]
 pub struct Signals {
-    subscription: Subscription,
+    io: Io<Subscription>,
 }
 
 impl Signals {
@@ -63,7 +67,28 @@ impl Signals {
     /// [`Error::Os`](crate::Error::Os) if the system refuses a call.
     pub fn new(signals: impl IntoIterator<Item = c_int>) -> Result<Self> {
         let subscription = Subscription::new(Set::new(signals)?)?;
-        Ok(Self { subscription })
+        Ok(Self { io: Io::new(subscription, Interest::READABLE) })
+    }
+
+    /// Waits in a task until a signal arrives, and takes all that have, lowest number first.
+    ///
+    /// # System calls
+    /// One `read` for each time that signals arrive, and one that fails.
+    ///
+    /// # Errors
+    /// [`Error::Forked`](crate::Error::Forked), and those of waiting on any source.
+    ///
+    /// # Cancel safety
+    /// No signal is lost.
+    pub async fn recv(&self) -> Result<impl Iterator<Item = c_int> + use<>> {
+        let taken = self.io.with(Side::Read, |subscription| {
+            let mut set = subscription.take().map_err(io::Error::from)?.peekable();
+            if set.peek().is_none() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(set)
+        });
+        taken.await.map_err(Error::os("read from the signals' eventfd"))
     }
 
     /// Takes the signals that have arrived since the last call, lowest number first.
@@ -77,18 +102,22 @@ impl Signals {
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked) in a child of the process that made it.
     pub fn take(&self) -> Result<impl Iterator<Item = c_int> + use<>> {
-        self.subscription.take()
+        self.io.source().take()
     }
 
     /// Blocks this thread until something may have arrived, for at most `timeout`.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        self.subscription.wait(timeout)
+        self.io.source().wait(timeout)
     }
 }
 
 impl AsFd for Signals {
     /// The descriptor that is readable while signals wait to be taken; the same one for life.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.subscription.as_fd()
+        self.io.as_fd()
     }
+}
+
+impl Wraps for Signals {
+    type Inner = OwnedFd;
 }

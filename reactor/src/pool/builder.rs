@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::pool::job::Counters;
 use crate::pool::queue::{Limits, Queue};
 use crate::pool::thread::Shared;
+use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
 
 /// Sets up a [`Pool`](crate::pool::Pool).
@@ -75,7 +76,8 @@ impl PoolBuilder {
         let (capacity, keep_alive) = (self.queue, self.keep_alive);
         let limits = Limits { min_threads, max_threads, capacity, keep_alive };
         let (queue, counters) = (Queue::new(limits), Counters::default());
-        Ok(Arc::new(Shared { born: Born::now(), name: self.name, queue, counters }))
+        let (born, name, _alive) = (Born::now(), self.name, Alive::pool());
+        Ok(Arc::new(Shared { born, name, queue, counters, _alive }))
     }
 }
 

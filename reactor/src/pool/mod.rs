@@ -8,8 +8,6 @@
 //! There is no reactor in this: the futures need a waker and nothing else. There are no priorities
 //! and no stealing: one list, in order of arrival. Next: `signals`.
 
-// Alive::pool() of sys/alive.rs belongs into thread::Shared: one per pool, until its last thread ends.
-
 mod queue;
 mod job;
 mod thread;

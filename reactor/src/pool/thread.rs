@@ -12,6 +12,7 @@ use std::thread;
 use crate::error::Error;
 use crate::pool::job::{Counters, Job};
 use crate::pool::queue::{Comes, Placed, Queue, Refusal};
+use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
 
 /// One pool, as its handles, futures and threads see it.
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) queue: Queue<Arc<dyn Job>>,
     pub(super) counters: Counters,
+    /// Until the last handle and the last thread are gone `fork_workers` refuses.
+    pub(super) _alive: Alive,
 }
 
 impl Shared {

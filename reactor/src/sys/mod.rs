@@ -16,7 +16,10 @@
 
 pub(crate) mod fork;
 pub(crate) mod alive;
-pub(crate) mod listen;
 pub(crate) mod process;
+pub(crate) mod listen;
 mod handler;
 pub(crate) mod signal;
+pub(crate) mod source;
+pub(crate) mod selector;
+pub(crate) mod socket;

@@ -102,9 +102,7 @@ fn routes(pool: Pool) -> Result<Router, RouteError> {
             let Some(time) = duration(request) else { return bad_time() };
             match pool.run(move || std::thread::sleep(time)).await {
                 Ok(()) => blocked(time),
-                Err(error) => {
-                    Response::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
-                }
+                Err(error) => Response::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
             }
         })?
         .plain(Method::Get, "/block/{ms}", |request| {

@@ -17,6 +17,8 @@ use std::{env, fs, mem, thread};
 const SERVERS: &[(&str, &[&str])] = &[
     ("echo_raw", &[]), // one line a server
     ("echo_mio", &[]),
+    ("echo_squall", &["--style", "callbacks"]),
+    ("echo_squall", &["--style", "futures"]),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(10);

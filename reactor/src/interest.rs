@@ -29,6 +29,11 @@ impl Interest {
         self.0 & other.0 == other.0
     }
 
+    /// This without the parts of `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// True if nothing is asked for.
     pub fn is_none(self) -> bool {
         self.0 == 0

@@ -119,6 +119,9 @@ impl<S: Source> Io<S> {
         loop {
             match self.try_with(side, &mut f) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.entry.get().is_none() {
+                        self.would_block(side)?;
+                    }
                     ready!(self.poll_ready(cx, side))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -127,10 +130,11 @@ impl<S: Source> Io<S> {
         }
     }
 
-    /// Tries `f` once. What is known to block is answered without a system call.
+    /// Tries `f` once. What is known to block is answered without a system call. It registers
+    /// nothing, so it serves in callbacks too.
     ///
     /// # Errors
-    /// Those of `f`; `WouldBlock` registers the source if it is not yet.
+    /// Those of `f`.
     pub fn try_with<R>(&self, side: Side, f: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
         if let Some(entry) = self.entry.get() {
             match entry.local().state.borrow().known(entry.token(), side) {
@@ -141,7 +145,9 @@ impl<S: Source> Io<S> {
         }
         match f(&self.source) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.would_block(side)?;
+                if self.entry.get().is_some() {
+                    self.would_block(side)?;
+                }
                 Err(error)
             }
             Err(error) => Err(error),
@@ -163,7 +169,7 @@ impl<S: Source> Io<S> {
             (None, Side::Read | Side::Write) => {
                 return Poll::Ready(Ok(Readiness::READ | Readiness::WRITE));
             }
-            (None, Side::Closed | Side::HungUp) => self.register()?,
+            (None, Side::Closed | Side::HungUp) => self.register(side)?,
         };
         let (local, token) = (entry.local(), entry.token());
         if let Err(error) = local.check() {
@@ -206,7 +212,7 @@ impl<S: Source> Io<S> {
     pub(crate) fn would_block(&self, side: Side) -> Result<()> {
         let entry = match self.entry.get() {
             Some(entry) => entry,
-            None => self.register()?,
+            None => self.register(side)?,
         };
         if let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token()) {
             waiters.would_block(side);
@@ -225,10 +231,16 @@ impl<S: Source> Io<S> {
         if reusable { last } else { local.job_for(cx.waker(), Job::NOBODY) }
     }
 
-    fn register(&self) -> Result<&Entry> {
+    /// Room to write is not asked for before somebody waits for it: it would be reported at once,
+    /// and wake the loop for nothing.
+    fn register(&self, side: Side) -> Result<&Entry> {
         let local = Local::current().ok_or(Error::NoReactor)?;
         let fd = self.source.as_fd().as_raw_fd();
-        let entry = Entry::waited(&local, fd, self.interest, self.place)?;
+        let interest = match side {
+            Side::Write => self.interest,
+            Side::Read | Side::Closed | Side::HungUp => self.interest.without(Interest::WRITABLE),
+        };
+        let entry = Entry::waited(&local, fd, interest, self.place)?;
         Ok(self.entry.get_or_init(|| entry))
     }
 

@@ -179,14 +179,23 @@ impl Registry {
         Some(answer)
     }
 
-    /// `job` waits for `side`: both stand there if somebody does already (law 3).
+    /// `job` waits for `side`: both stand there if somebody does already (law 3). Who is the first to
+    /// wait for room to write brings OUT into the interest, by a MOD that reports afresh.
     pub fn wait(&mut self, token: Token, side: Side, job: Job) -> Option<Order> {
         let slot = self.get_mut(token)?;
         let Consumer::Tasks(waiters) = &mut slot.consumer else { return None };
         let first = waiters.wait(side, job);
         waiters.crowded |= !first;
         let unmask = std::mem::replace(&mut waiters.masked, false);
-        let order = unmask.then(|| slot.order(Call::Add, token));
+        let widen = side == Side::Write && !slot.interest.contains(Interest::WRITABLE);
+        if widen {
+            slot.interest = slot.interest | Interest::WRITABLE;
+        }
+        let order = match (unmask, widen) {
+            (true, _) => Some(slot.order(Call::Add, token)),
+            (false, true) => Some(slot.order(Call::Modify, token)),
+            (false, false) => None,
+        };
         if !first && !self.crowd.contains(&(token, side, job)) {
             self.crowd.push((token, side, job));
         }

@@ -35,6 +35,8 @@ pub(crate) type Slot<F> = Pin<Box<Option<F>>>;
 /// The free lists of a server.
 pub(crate) struct Slots<F> {
     slots: RefCell<Vec<Slot<F>>>,
+    // Boxed, because each exchange moves its workspace in and out.
+    #[allow(clippy::vec_box)]
     spaces: RefCell<Vec<Box<Workspace>>>,
 }
 

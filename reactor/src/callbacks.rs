@@ -37,18 +37,16 @@ impl Local {
 
     fn answered(&self, token: Token, callback: Callback, answer: Answer) -> Result<()> {
         let progress = answer.progress.unwrap_or(false) || self.touched.get();
-        let threshold_passed;
         let outcome = self.state.borrow_mut().answer(token, answer, progress);
         // It ended its own registration, so the closure ends here, after DEL.
         let Some((todo, order, verdict)) = outcome else { return Ok(()) };
-        threshold_passed = verdict == Verdict::Spins;
         self.count(|counters| {
             if progress {
                 counters.progress.add(1)
             } else {
                 counters.no_progress.add(1)
             }
-            if threshold_passed {
+            if verdict == Verdict::Spins {
                 counters.spins.add(1);
             }
         });

@@ -53,6 +53,7 @@ mod stats;
 #[allow(missing_docs)]
 pub mod state;
 #[cfg(not(feature = "internals"))]
+#[allow(dead_code)] // the simulation asks more questions than the driver
 mod state;
 mod sys;
 mod wakeup;

@@ -36,6 +36,8 @@ use crate::wakeup::Wakeup;
 
 /// A source's closure; it owns its share of the source.
 pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
+/// A timer's closure.
+pub(crate) type TimerCallback = Box<dyn FnOnce()>;
 /// A task's future.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -84,7 +86,7 @@ pub(crate) struct Local {
     /// Wakers that are not a task's own, each with its serial.
     pub(crate) wakers: RefCell<Slab<(u32, Waker)>>,
     /// Closures of timers, each with its serial.
-    pub(crate) timers: RefCell<Slab<(u32, Box<dyn FnOnce()>)>>,
+    pub(crate) timers: RefCell<Slab<(u32, TimerCallback)>>,
     poll: RefCell<Option<mio::Poll>>,
     shared: RefCell<Arc<Shared>>,
     receiver: RefCell<ManuallyDrop<Receiver<Message>>>,
@@ -251,7 +253,7 @@ impl Local {
     pub(crate) fn deadline_tick(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.epoch);
         let whole = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
-        whole + u64::from(since.subsec_nanos() % 1_000_000 != 0)
+        whole + u64::from(!since.subsec_nanos().is_multiple_of(1_000_000))
     }
 
     /// How long from `now` until `tick`.

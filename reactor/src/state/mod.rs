@@ -176,7 +176,7 @@ impl State {
         interest: Interest,
         place: &'static Location<'static>,
     ) -> (Token, Option<Order>) {
-        self.add(fd, interest, Consumer::Tasks(Waiters::new()), place)
+        self.add(fd, interest, Consumer::Tasks(Waiters::default()), place)
     }
 
     fn add(

@@ -55,9 +55,9 @@ pub struct Report {
     pub fruitless: bool,
 }
 
-impl Waiters {
+impl Default for Waiters {
     /// Nothing has been disproved yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             known: Readiness::READ | Readiness::WRITE,
             masked: false,
@@ -68,7 +68,9 @@ impl Waiters {
             jobs: [Job::NOBODY; 3],
         }
     }
+}
 
+impl Waiters {
     /// The kernel reported.
     pub fn report(&mut self, report: Readiness) -> Report {
         self.known |= report;
@@ -180,14 +182,14 @@ mod tests {
     }
 
     fn drained() -> Waiters {
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         waiters.would_block(Side::Read);
         waiters
     }
 
     #[test]
     fn law_03_readiness_is_believed_until_would_block() {
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         assert!(waiters.ready(Side::Read).is_some() && waiters.ready(Side::Write).is_some());
         assert!(waiters.ready(Side::Closed).is_none());
         waiters.would_block(Side::Read);
@@ -197,12 +199,12 @@ mod tests {
     #[test]
     fn law_03_a_short_read_proves_nothing_once_urgent_data_or_an_end_is_known() {
         for doubt in [Readiness::PRIORITY, Readiness::READ_CLOSED, Readiness::ERROR] {
-            let mut waiters = Waiters::new();
+            let mut waiters = Waiters::default();
             let _ = waiters.report(Readiness::READ | doubt);
             waiters.short(Side::Read);
             assert!(waiters.ready(Side::Read).is_some(), "{doubt:?}");
         }
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         let _ = waiters.report(Readiness::READ);
         waiters.short(Side::Read);
         assert!(waiters.ready(Side::Read).is_none());

@@ -8,15 +8,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
 
+use crate::drain::Connections;
 use crate::exchange::Finished;
 use crate::limits::Limits;
 use crate::protocol::After;
-use crate::server::Connections;
 use crate::slots::{Slot, Slots, Workspace};
 
 /// What makes exchanges, and keeps what they work with.
@@ -139,6 +138,3 @@ impl<F, M> Drop for Connection<F, M> {
         self.service.connections.close(self.key);
     }
 }
-
-/// How long a listener rests after accept(2) said that descriptors or memory are short.
-pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);

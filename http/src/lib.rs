@@ -23,6 +23,7 @@ mod response;
 mod router;
 mod watch;
 mod exchange;
+mod drain;
 mod connection;
 mod server;
 

@@ -6,19 +6,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use slab::Slab;
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
-use crate::connection::{ACCEPT_REST, Connection, Service};
+use crate::connection::{Connection, Service};
 use crate::date::Date;
+use crate::drain::Connections;
 use crate::exchange::{App, exchange};
 use crate::limits::Limits;
 use crate::request::Request;
@@ -26,6 +24,8 @@ use crate::response::Response;
 use crate::slots::Slots;
 use crate::watch::Fin;
 
+/// How long a listener rests after accept(2) said that descriptors or memory are short.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections of one server at once, by default.
 const MAX_CONNECTIONS: usize = 65_536;
 
@@ -128,14 +128,7 @@ where
             lingering: Cell::new(0),
             date: RefCell::new((Date::new(0), Instant::now() - Duration::from_nanos(1))),
         });
-        let connections = Rc::new(Connections {
-            open: RefCell::default(),
-            max: self.max_connections,
-            draining: Cell::new(false),
-            aborting: Cell::new(false),
-            resting: RefCell::default(),
-            emptied: RefCell::default(),
-        });
+        let connections = Rc::new(Connections::new(self.max_connections));
         let counts = Rc::clone(&app) as Rc<dyn Counts>;
         let service = Rc::new(Service {
             make: move |stream, space| exchange(Rc::clone(&app), stream, space),
@@ -181,7 +174,7 @@ impl Serving {
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.connections.open.borrow().len()
+        self.connections.len()
     }
 
     /// Requests whose head was read.
@@ -202,26 +195,20 @@ impl Serving {
     pub async fn shutdown(&mut self, patience: Duration) -> bool {
         self.listeners.clear();
         self.counts.drain();
-        self.connections.draining.set(true);
-        self.connections.wake_all();
+        self.connections.drain();
         let in_time = timeout(patience, self.connections.emptied()).await.is_ok();
         if !in_time {
-            self.abort();
+            self.connections.abort();
             self.connections.emptied().await;
         }
         in_time
-    }
-
-    fn abort(&self) {
-        self.connections.aborting.set(true);
-        self.connections.wake_all();
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
         self.listeners.clear();
-        self.abort();
+        self.connections.abort();
     }
 }
 
@@ -255,74 +242,6 @@ impl<H> Counts for App<H> {
     }
 }
 
-/// The connections of a server: how many, and how to wake them for the end.
-pub(crate) struct Connections {
-    open: RefCell<Slab<Option<Waker>>>,
-    max: usize,
-    draining: Cell<bool>,
-    aborting: Cell<bool>,
-    /// Listeners that rest until a connection closes.
-    resting: RefCell<Vec<(Handle, squall_reactor::Token)>>,
-    emptied: RefCell<Option<Waker>>,
-}
-
-impl Connections {
-    pub(crate) fn open(&self) -> usize {
-        self.open.borrow_mut().insert(None)
-    }
-
-    pub(crate) fn close(&self, key: usize) {
-        let waker = self.open.borrow_mut().try_remove(key);
-        drop(waker);
-        for (handle, token) in self.resting.take() {
-            // A listener that has ended meanwhile needs no rest.
-            let _ = handle.resume(token);
-        }
-        if self.open.borrow().is_empty()
-            && let Some(waker) = self.emptied.take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Keeps the task's waker, once.
-    pub(crate) fn remember(&self, key: usize, waker: &Waker) {
-        if let Some(place @ None) = self.open.borrow_mut().get_mut(key) {
-            *place = Some(waker.clone());
-        }
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
-    pub(crate) fn is_aborting(&self) -> bool {
-        self.aborting.get()
-    }
-
-    fn is_full(&self) -> bool {
-        self.open.borrow().len() >= self.max
-    }
-
-    fn wake_all(&self) {
-        let wakers: Vec<Waker> =
-            self.open.borrow().iter().filter_map(|(_, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Ready once no connection is open.
-    async fn emptied(&self) {
-        poll_fn(|cx| {
-            if self.open.borrow().is_empty() {
-                return Poll::Ready(());
-            }
-            self.emptied.replace(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
 /// Registers a listener: one accept for each report.
 fn listen(
     handle: &Handle,
@@ -337,7 +256,7 @@ fn listen(
     let (own, connections) = (handle.clone(), Rc::clone(connections));
     let accept = move |listener: &TcpListener, ready: squall_reactor::Ready| {
         if connections.is_full() {
-            connections.resting.borrow_mut().push((own.clone(), ready.token()));
+            connections.rest(&own, ready.token());
             return Next::Pause.progress(true);
         }
         match listener.try_accept() {

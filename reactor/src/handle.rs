@@ -156,11 +156,6 @@ impl Handle {
         self.local.now.get()
     }
 
-    /// For other threads.
-    pub fn remote(&self) -> crate::remote::Remote {
-        crate::remote::Remote::new(self.local.shared())
-    }
-
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.local.shared().counters.read()

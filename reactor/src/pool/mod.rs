@@ -95,6 +95,40 @@ impl Pool {
         self.send(Asking(work), Location::caller())
     }
 
+    /// As [`run`](Self::run), for callbacks: `done` is called with the result on the thread of
+    /// `handle`'s reactor. Aborting the returned handle cancels what has not begun, and `done` is
+    /// dropped uncalled; dropping the handle changes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_reactor::{Pool, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let pool = Pool::builder().build()?;
+    /// let handle = reactor.handle();
+    /// let stop = handle.clone();
+    /// pool.run_then(&handle, || 6 * 7, move |answer| {
+    ///     assert_eq!(answer.unwrap(), 42);
+    ///     stop.stop();
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), squall_reactor::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn run_then<F, T>(
+        &self,
+        handle: &crate::handle::Handle,
+        work: F,
+        done: impl FnOnce(Result<T>) + 'static,
+    ) -> crate::executor::JoinHandle<()>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let run = self.run(work);
+        handle.spawn(async move { done(run.await) })
+    }
+
     /// Queues work if there is an idle thread, a thread to start or room, and gives the future of
     /// its result.
     ///

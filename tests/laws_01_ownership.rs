@@ -409,9 +409,7 @@ fn law_01_a_callback_may_do_anything_through_a_handle() {
             });
             keeps.replace(Some((other.map_err(|(error, _)| error).unwrap(), others_peer)));
             let told_by_timer = Rc::clone(&told);
-            handle
-                .after(Duration::ZERO, move || told_by_timer.borrow_mut().push("timer"))
-                .unwrap();
+            handle.after(Duration::ZERO, move || told_by_timer.borrow_mut().push("timer")).unwrap();
             let cancelled = handle.after(Duration::ZERO, || panic!("it is cancelled")).unwrap();
             assert!(handle.cancel(cancelled) && !handle.cancel(cancelled));
             let told_by_task = Rc::clone(&told);
@@ -607,7 +605,10 @@ fn law_01_the_reactor_stays_usable_after_a_panic_wherever_it_comes_from() {
 fn law_01_a_join_handle_gives_the_output_the_panic_or_the_cancellation() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let value = handle.spawn(async { yield_now().await; 7 });
+    let value = handle.spawn(async {
+        yield_now().await;
+        7
+    });
     assert_eq!(reactor.block_on(value).unwrap().unwrap(), 7);
     let panics = handle.spawn(async { panic!("on purpose") });
     match reactor.block_on(panics).unwrap() {

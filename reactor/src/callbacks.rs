@@ -25,7 +25,14 @@ impl Local {
 
     /// A source's job came up.
     pub(crate) fn call_back(self: &Rc<Self>, token: Token) -> Result<()> {
-        let Some(readiness) = self.state.borrow_mut().start_source(token) else { return Ok(()) };
+        let started = self.state.borrow_mut().start_source(token);
+        let Some(readiness) = started else {
+            if self.state.borrow().registry.get(token).is_none() {
+                // Law 2: it went stale in the ready queue.
+                self.count(|counters| counters.stale_events.add(1));
+            }
+            return Ok(());
+        };
         let taken = self.callbacks.borrow_mut().get_mut(token.index()).and_then(Option::take);
         let Some(mut callback) = taken else { return Ok(()) };
         self.touched.set(false);
@@ -64,14 +71,16 @@ impl Local {
 
     /// A timer's job came up.
     pub(crate) fn call_timer(&self, token: Token) {
-        let callback = {
-            let mut timers = self.timers.borrow_mut();
-            let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
-            fits.then(|| timers.remove(token.index()).1)
-        };
-        if let Some(callback) = callback {
+        if let Some(callback) = self.take_timer(token) {
             callback();
         }
+    }
+
+    /// Takes a timer's closure out; `None` if it has fired or was cancelled.
+    pub(crate) fn take_timer(&self, token: Token) -> Option<Box<dyn FnOnce()>> {
+        let mut timers = self.timers.borrow_mut();
+        let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
+        fits.then(|| timers.remove(token.index()).1)
     }
 }
 

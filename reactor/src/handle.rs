@@ -33,6 +33,8 @@ pub struct Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
     key: TimerKey,
+    /// Of its callback.
+    token: Token,
 }
 
 impl Handle {
@@ -131,16 +133,16 @@ impl Handle {
         let tick = self.local.deadline_tick(deadline);
         let serial = self.local.state.borrow_mut().draw_serial();
         let slot = self.local.timers.borrow_mut().insert((serial, Box::new(callback))) as u32;
-        let job = Job::new(Kind::Timer, Token { slot, serial });
-        let key = self.local.state.borrow_mut().add_timer(tick, job);
-        Ok(Timer { key })
+        let token = Token { slot, serial };
+        let key = self.local.state.borrow_mut().add_timer(tick, Job::new(Kind::Timer, token));
+        Ok(Timer { key, token })
     }
 
     /// Cancels a timer and drops its callback. False if it has fired or been cancelled.
     pub fn cancel(&self, timer: Timer) -> bool {
-        let target = self.local.state.borrow_mut().wheel.cancel(timer.key);
-        let Some(token) = target.map(|target| Job::from_u64(target).token()) else { return false };
-        let callback = self.local.timers.borrow_mut().try_remove(token.index());
+        // The callback's serial decides: a timer that is due may have left the wheel already.
+        let Some(callback) = self.local.take_timer(timer.token) else { return false };
+        self.local.state.borrow_mut().wheel.cancel(timer.key);
         drop(callback);
         true
     }

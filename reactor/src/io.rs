@@ -189,7 +189,7 @@ impl<S: Source> Io<S> {
         let wait = local.state.borrow_mut().wait(token, side, job);
         match wait {
             Wait::Ready(known) => Poll::Ready(Ok(known)),
-            Wait::Parked(order) => match local.carry_out(order) {
+            Wait::Parked(order) => match local.carry_out_again(order) {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
             },

@@ -348,6 +348,18 @@ impl Local {
             let _ = self.carry_out(Some(order));
         }
         self.poll.replace(None);
+        self.drop_mailbox();
+    }
+
+    /// Senders hear `Closed` from now on, and what they sent is dropped; in a forked child the
+    /// inherited end is leaked.
+    fn drop_mailbox(&self) {
+        let (_, empty) = crossbeam_channel::bounded(0);
+        let receiver = self.receiver.replace(ManuallyDrop::new(empty));
+        if !self.forked() {
+            // The drops of the calls inside are user code: the mailbox is not borrowed any more.
+            drop(ManuallyDrop::into_inner(receiver));
+        }
     }
 }
 
@@ -362,10 +374,7 @@ pub(crate) fn touch() {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if !self.forked() {
-            let (_, empty) = crossbeam_channel::bounded(0);
-            drop(ManuallyDrop::into_inner(self.receiver.replace(ManuallyDrop::new(empty))));
-        }
+        self.drop_mailbox();
     }
 }
 

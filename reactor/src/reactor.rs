@@ -112,12 +112,13 @@ impl Reactor {
     /// Turns until [`Handle::stop`] or [`Remote::stop`] is called.
     ///
     /// # Errors
-    /// [`Error::Forked`], [`Error::Nested`], [`Error::Os`] if the wait fails.
+    /// [`Error::Forked`], [`Error::Nested`] while a reactor runs on this thread, be it another one,
+    /// [`Error::Os`] if the wait fails.
     ///
     /// # Panics
     /// With the panic of a callback, or of a task whose handle is gone. The reactor stays usable.
     pub fn run(&mut self) -> Result<()> {
-        let _entered = self.enter()?;
+        let _entered = self.enter_to_block()?;
         while !self.local.stop.replace(false) {
             self.local.turn(&mut self.events, None)?;
         }
@@ -128,7 +129,7 @@ impl Reactor {
     /// something is ready. Returns how many callbacks and tasks ran.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); but inside another reactor it may turn, which so embeds it.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -145,7 +146,7 @@ impl Reactor {
     /// # Panics
     /// As [`run`](Self::run), and with the future's own panic.
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output> {
-        let _entered = self.enter()?;
+        let _entered = self.enter_to_block()?;
         let mut future = pin!(future);
         let root = Root::new(&self.local);
         let waker = self.local.task_waker(root.token);
@@ -204,6 +205,16 @@ impl Reactor {
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.handle().stats()
+    }
+
+    /// Whoever blocks inside a reactor that runs on this thread would bring it to a standstill. One
+    /// that was inherited by a fork does not run here.
+    fn enter_to_block(&self) -> Result<crate::local::Entered> {
+        if Local::current().is_some_and(|outer| outer.check().is_ok()) {
+            self.local.check()?;
+            return Err(Error::Nested);
+        }
+        self.enter()
     }
 
     fn enter(&self) -> Result<crate::local::Entered> {

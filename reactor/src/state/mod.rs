@@ -213,6 +213,19 @@ impl State {
         Some(order)
     }
 
+    /// The kernel refused to take back a source that had left the epoll. It stays outside, because
+    /// a DEL for what the kernel does not know hits another registration of the same descriptor.
+    pub fn stay_outside(&mut self, refused: Order) {
+        if refused.call != Call::Add {
+            return;
+        }
+        let Some(slot) = self.registry.get_mut(refused.token) else { return };
+        match &mut slot.consumer {
+            Consumer::Callback(machine) => machine.stay_masked(),
+            Consumer::Tasks(waiters) => waiters.masked = true,
+        }
+    }
+
     /// Somebody waits for a side of a source, unless it is ready.
     pub fn wait(&mut self, token: Token, side: Side, job: Job) -> Wait {
         match self.known(token, side) {

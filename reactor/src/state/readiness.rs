@@ -153,6 +153,11 @@ impl Machine {
         todo
     }
 
+    /// Its `Unmask` was refused: it stays out of the epoll, and `resume` tries again.
+    pub fn stay_masked(&mut self) {
+        self.phase = Phase::Masked;
+    }
+
     /// The interest changed: the kernel says afresh what is ready.
     pub fn forget(&mut self) {
         self.known = self.known.without(DISPROVED);

@@ -116,11 +116,11 @@ impl Waiters {
 
     /// The kernel said WouldBlock on `side`.
     pub fn would_block(&mut self, side: Side) {
-        let gone = match side {
-            Side::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
-            Side::Write => Readiness::WRITE | Readiness::ERROR,
-            Side::Closed | Side::HungUp => Readiness::NONE,
-        };
+        self.disprove(side.disproved());
+    }
+
+    /// Takes back what has been disproved.
+    pub fn disprove(&mut self, gone: Readiness) {
         self.known = self.known.without(gone);
     }
 
@@ -151,6 +151,15 @@ impl Side {
             Self::Closed => known
                 .intersects(Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR),
             Self::HungUp => known.is_hung_up() || known.is_error(),
+        }
+    }
+
+    /// What WouldBlock on this side disproves: never a hang-up, nor the peer's end.
+    pub fn disproved(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
+            Self::Write => Readiness::WRITE | Readiness::ERROR,
+            Self::Closed | Self::HungUp => Readiness::NONE,
         }
     }
 

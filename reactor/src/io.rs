@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
 use crate::interest::{Interest, Readiness};
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::registration::Entry;
 use crate::state::Wait;
 use crate::state::ready::{Job, Kind};
@@ -119,13 +119,20 @@ impl<S: Source> Io<S> {
         side: Side,
         mut f: impl FnMut(&S) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        ready!(local::poll_operation(cx));
         loop {
             match self.try_with(side, &mut f) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_ready(cx, side))?;
+                    ready!(self.poll_known(cx, side))?;
+                    // A hang-up is remembered, and `f` says WouldBlock all the same: others first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+                result => {
+                    local::spend_operation();
+                    return Poll::Ready(result);
+                }
             }
         }
     }
@@ -157,6 +164,13 @@ impl<S: Source> Io<S> {
     /// # Errors
     /// As [`ready`](Self::ready).
     pub fn poll_ready(&self, cx: &mut Context<'_>, side: Side) -> Poll<Result<Readiness>> {
+        ready!(local::poll_operation(cx));
+        let known = ready!(self.poll_known(cx, side));
+        local::spend_operation();
+        Poll::Ready(known)
+    }
+
+    fn poll_known(&self, cx: &Context<'_>, side: Side) -> Poll<Result<Readiness>> {
         let entry = match (self.entry.get(), self.believed(side)) {
             (Some(entry), _) => entry,
             (None, Some(believed)) => return Poll::Ready(Ok(believed)),
@@ -257,7 +271,7 @@ impl<S: Source> Io<S> {
             }
             None => {
                 self.disproved.set(self.disproved.get().without(side.disproved()));
-                crate::local::touch();
+                local::touch();
             }
         }
     }

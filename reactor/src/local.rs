@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -108,7 +108,13 @@ pub(crate) struct Local {
     _alive: Alive,
 }
 
+/// Operations that one poll of a task may complete: a task whose peer is quicker than itself would
+/// never be pending, and hold the loop (law 7). As many as tokio allows.
+pub(crate) const OPERATIONS: u32 = 128;
+
 thread_local! {
+    /// What is left of the poll's operations; no bound outside of a poll.
+    static OPERATIONS_LEFT: Cell<u32> = const { Cell::new(u32::MAX) };
     static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
@@ -356,6 +362,29 @@ pub(crate) fn touch() {
             local.touched.set(true);
         }
     });
+}
+
+/// Begins a poll with so many operations, and gives what was left of the former one.
+pub(crate) fn allow_operations(count: u32) -> u32 {
+    OPERATIONS_LEFT.replace(count)
+}
+
+/// An operation of the task that is being polled completed.
+pub(crate) fn spend_operation() {
+    let left = OPERATIONS_LEFT.get();
+    if left != u32::MAX {
+        OPERATIONS_LEFT.set(left.saturating_sub(1));
+    }
+}
+
+/// Pending, with the task at the back of the queue, once the poll's operations are spent (a leaf that
+/// stops on budget wakes itself).
+pub(crate) fn poll_operation(cx: &Context<'_>) -> Poll<()> {
+    if OPERATIONS_LEFT.get() > 0 {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl Drop for Local {

@@ -256,8 +256,8 @@ impl Local {
     /// The wheel's tick at `deadline`, rounded up: a timer never fires early (law 10).
     pub(crate) fn deadline_tick(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.epoch);
-        let whole = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
-        whole + u64::from(since.subsec_nanos() % 1_000_000 != 0)
+        let rest = since.subsec_nanos().div_ceil(1_000_000);
+        since.as_secs().saturating_mul(1000).saturating_add(u64::from(rest))
     }
 
     /// How long from `now` until `tick`.

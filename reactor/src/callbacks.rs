@@ -66,14 +66,16 @@ impl Local {
 
     /// A timer's job came up.
     pub(crate) fn call_timer(&self, token: Token) {
-        let callback = {
-            let mut timers = self.timers.borrow_mut();
-            let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
-            fits.then(|| timers.remove(token.index()).1)
-        };
-        if let Some(callback) = callback {
+        if let Some(callback) = self.take_timer(token) {
             callback();
         }
+    }
+
+    /// Takes a timer's closure out; `None` if it was called or cancelled.
+    pub(crate) fn take_timer(&self, token: Token) -> Option<Box<dyn FnOnce()>> {
+        let mut timers = self.timers.borrow_mut();
+        let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
+        fits.then(|| timers.remove(token.index()).1)
     }
 }
 

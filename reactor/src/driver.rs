@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::local::{Local, Message};
 use crate::state::Reported;
+use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::sys::selector;
 use crate::token::Token;
@@ -93,7 +94,7 @@ impl Local {
 
     /// Tells the core what the kernel reported. No user code runs here.
     fn collect(&self, events: &mio::Events) -> Result<()> {
-        let (mut taken, mut stale, mut spins) = (0, 0, 0);
+        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
@@ -106,9 +107,9 @@ impl Local {
                     stale += 1;
                     None
                 }
-                Reported::Taken(order) => order,
-                Reported::Spins(order) => {
-                    spins += 1;
+                Reported::Taken(order, verdict) => {
+                    fruitless += u64::from(verdict.is_some());
+                    spins += u64::from(verdict == Some(Verdict::Spins));
                     order
                 }
             };
@@ -118,6 +119,7 @@ impl Local {
             self.count(|counters| {
                 counters.events.add(taken);
                 counters.stale_events.add(stale);
+                counters.no_progress.add(fruitless);
                 counters.spins.add(spins);
             });
         }

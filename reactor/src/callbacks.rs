@@ -37,24 +37,18 @@ impl Local {
 
     fn answered(&self, token: Token, callback: Callback, answer: Answer) -> Result<()> {
         let progress = answer.progress.unwrap_or(false) || self.touched.get();
-        let threshold_passed;
         let outcome = self.state.borrow_mut().answer(token, answer, progress);
-        // It ended its own registration, so the closure ends here, after DEL.
-        let Some((todo, order, verdict)) = outcome else { return Ok(()) };
-        threshold_passed = verdict == Verdict::Spins;
+        let spins = outcome.is_some_and(|(.., verdict)| verdict == Verdict::Spins);
         self.count(|counters| {
-            if progress {
-                counters.progress.add(1)
-            } else {
-                counters.no_progress.add(1)
-            }
-            if threshold_passed {
-                counters.spins.add(1);
-            }
+            let judged = if progress { &counters.progress } else { &counters.no_progress };
+            judged.add(1);
+            counters.spins.add(u64::from(spins));
         });
         if progress {
             self.achieve();
         }
+        // It ended its own registration, so the closure ends here, after DEL.
+        let Some((todo, order, _)) = outcome else { return Ok(()) };
         debug_assert_eq!(todo == Do::Remove, answer.next == Next::Done);
         if todo == Do::Remove {
             self.deregister(token);

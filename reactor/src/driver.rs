@@ -39,8 +39,11 @@ impl Local {
         self.count(|counters| {
             counters.turns.add(1);
             counters.wakeups.add(u64::from(slept));
-            counters.idle_wakeups.add(u64::from(slept && self.achieved.get() == achieved));
         });
+        self.unsettled.set(slept.then_some(achieved));
+        if !self.root_ready.get() {
+            self.settle_wakeup();
+        }
         self.count_what_lives();
         drop(turning);
         Ok(ran)

@@ -101,8 +101,10 @@ pub(crate) struct Local {
     pub(crate) root_ready: Cell<bool>,
     /// The task that is being polled, and its waker's identity.
     pub(crate) running: Cell<Option<(Token, usize)>>,
-    /// What this turn achieved: progress, timers, messages.
+    /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
+    pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
     pub(crate) touched: Cell<bool>,
     _alive: Alive,
@@ -141,6 +143,7 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            unsettled: Cell::new(None),
             touched: Cell::new(false),
             _alive: Alive::reactor(),
         }))
@@ -192,6 +195,13 @@ impl Local {
     /// Something was achieved in this turn.
     pub(crate) fn achieve(&self) {
         self.achieved.set(self.achieved.get().wrapping_add(1));
+    }
+
+    /// All that the last wake-up led to has run: was it for nothing?
+    pub(crate) fn settle_wakeup(&self) {
+        if self.unsettled.take() == Some(self.achieved.get()) {
+            self.count(|counters| counters.idle_wakeups.add(1));
+        }
     }
 
     // The kernel.

@@ -45,21 +45,17 @@ impl Local {
     fn answered(&self, token: Token, callback: Callback, answer: Answer) -> Result<()> {
         let progress = answer.progress.unwrap_or(false) || self.touched.get();
         let outcome = self.state.borrow_mut().answer(token, answer, progress);
-        // It ended its own registration, so the closure ends here, after DEL.
-        let Some((todo, order, verdict)) = outcome else { return Ok(()) };
+        let spins = outcome.is_some_and(|(.., verdict)| verdict == Verdict::Spins);
         self.count(|counters| {
-            if progress {
-                counters.progress.add(1)
-            } else {
-                counters.no_progress.add(1)
-            }
-            if verdict == Verdict::Spins {
-                counters.spins.add(1);
-            }
+            let judged = if progress { &counters.progress } else { &counters.no_progress };
+            judged.add(1);
+            counters.spins.add(u64::from(spins));
         });
         if progress {
             self.achieve();
         }
+        // It ended its own registration, so the closure ends here, after DEL.
+        let Some((todo, order, _)) = outcome else { return Ok(()) };
         debug_assert_eq!(todo == Do::Remove, answer.next == Next::Done);
         if todo == Do::Remove {
             self.deregister(token);
@@ -76,7 +72,7 @@ impl Local {
         }
     }
 
-    /// Takes a timer's closure out; `None` if it has fired or was cancelled.
+    /// Takes a timer's closure out; `None` if it was called or cancelled.
     pub(crate) fn take_timer(&self, token: Token) -> Option<Box<dyn FnOnce()>> {
         let mut timers = self.timers.borrow_mut();
         let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::local::{Local, Message};
 use crate::state::Reported;
+use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::sys::selector;
 use crate::token::Token;
@@ -38,8 +39,11 @@ impl Local {
         self.count(|counters| {
             counters.turns.add(1);
             counters.wakeups.add(u64::from(slept));
-            counters.idle_wakeups.add(u64::from(slept && self.achieved.get() == achieved));
         });
+        self.unsettled.set(slept.then_some(achieved));
+        if !self.root_ready.get() {
+            self.settle_wakeup();
+        }
         self.count_what_lives();
         drop(turning);
         Ok(ran)
@@ -93,7 +97,7 @@ impl Local {
 
     /// Tells the core what the kernel reported. No user code runs here.
     fn collect(&self, events: &mio::Events) -> Result<()> {
-        let (mut taken, mut stale, mut spins) = (0, 0, 0);
+        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
@@ -106,9 +110,9 @@ impl Local {
                     stale += 1;
                     None
                 }
-                Reported::Taken(order) => order,
-                Reported::Spins(order) => {
-                    spins += 1;
+                Reported::Taken(order, verdict) => {
+                    fruitless += u64::from(verdict.is_some());
+                    spins += u64::from(verdict == Some(Verdict::Spins));
                     order
                 }
             };
@@ -118,6 +122,7 @@ impl Local {
             self.count(|counters| {
                 counters.events.add(taken);
                 counters.stale_events.add(stale);
+                counters.no_progress.add(fruitless);
                 counters.spins.add(spins);
             });
         }

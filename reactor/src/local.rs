@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -103,14 +103,22 @@ pub(crate) struct Local {
     pub(crate) root_ready: Cell<bool>,
     /// The task that is being polled, and its waker's identity.
     pub(crate) running: Cell<Option<(Token, usize)>>,
-    /// What this turn achieved: progress, timers, messages.
+    /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
+    pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
     pub(crate) touched: Cell<bool>,
     _alive: Alive,
 }
 
+/// Operations that one poll of a task may complete: a task whose peer is quicker than itself would
+/// never be pending, and hold the loop (law 7). As many as tokio allows.
+pub(crate) const OPERATIONS: u32 = 128;
+
 thread_local! {
+    /// What is left of the poll's operations; no bound outside of a poll.
+    static OPERATIONS_LEFT: Cell<u32> = const { Cell::new(u32::MAX) };
     static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
@@ -137,6 +145,7 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            unsettled: Cell::new(None),
             touched: Cell::new(false),
             _alive: Alive::reactor(),
         }))
@@ -188,6 +197,13 @@ impl Local {
     /// Something was achieved in this turn.
     pub(crate) fn achieve(&self) {
         self.achieved.set(self.achieved.get().wrapping_add(1));
+    }
+
+    /// All that the last wake-up led to has run: was it for nothing?
+    pub(crate) fn settle_wakeup(&self) {
+        if self.unsettled.take() == Some(self.achieved.get()) {
+            self.count(|counters| counters.idle_wakeups.add(1));
+        }
     }
 
     // The kernel.
@@ -252,8 +268,8 @@ impl Local {
     /// The wheel's tick at `deadline`, rounded up: a timer never fires early (law 10).
     pub(crate) fn deadline_tick(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.epoch);
-        let whole = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
-        whole + u64::from(!since.subsec_nanos().is_multiple_of(1_000_000))
+        let rest = since.subsec_nanos().div_ceil(1_000_000);
+        since.as_secs().saturating_mul(1000).saturating_add(u64::from(rest))
     }
 
     /// How long from `now` until `tick`.
@@ -370,6 +386,29 @@ pub(crate) fn touch() {
             local.touched.set(true);
         }
     });
+}
+
+/// Begins a poll with so many operations, and gives what was left of the former one.
+pub(crate) fn allow_operations(count: u32) -> u32 {
+    OPERATIONS_LEFT.replace(count)
+}
+
+/// An operation of the task that is being polled completed.
+pub(crate) fn spend_operation() {
+    let left = OPERATIONS_LEFT.get();
+    if left != u32::MAX {
+        OPERATIONS_LEFT.set(left.saturating_sub(1));
+    }
+}
+
+/// Pending, with the task at the back of the queue, once the poll's operations are spent (a leaf that
+/// stops on budget wakes itself).
+pub(crate) fn poll_operation(cx: &Context<'_>) -> Poll<()> {
+    if OPERATIONS_LEFT.get() > 0 {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl Drop for Local {

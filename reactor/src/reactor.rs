@@ -159,6 +159,7 @@ impl Reactor {
                     return Ok(output);
                 }
                 self.local.state.borrow_mut().suspend(root.token);
+                self.local.settle_wakeup();
             }
             self.local.turn(&mut self.events, None)?;
         }
@@ -312,5 +313,6 @@ impl Drop for Root<'_> {
         self.local.state.borrow_mut().tasks.remove(self.token);
         self.local.root.set(None);
         self.local.root_ready.set(false);
+        self.local.settle_wakeup();
     }
 }

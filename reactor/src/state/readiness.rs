@@ -158,12 +158,16 @@ impl Machine {
         self.phase = Phase::Masked;
     }
 
-    /// The interest changed: the kernel says afresh what is ready.
+    /// The interest changed: the kernel says afresh what is ready. A oneshot on its way to be called
+    /// counts as armed again, or what its report told would be lost.
     pub fn forget(&mut self) {
         self.known = self.known.without(DISPROVED);
+        if self.trigger == Trigger::Oneshot && self.phase == Phase::Queued {
+            self.phase = Phase::Waiting;
+        }
     }
 
-    /// The source leaves the epoll because nothing is asked for (law 4).
+    /// Where it is.
     pub fn phase(&self) -> Phase {
         self.phase
     }

@@ -78,7 +78,6 @@ impl Worker {
     }
 
     /// The same in bulk, for a loop that counts by itself.
-    #[allow(dead_code)] // used by Squall's server
     pub fn set_wakeups(&self, all: u64, without_progress: u64) {
         self.page.word(self.base + 1).store(all, Relaxed);
         self.page.word(self.base + 2).store(without_progress, Relaxed);

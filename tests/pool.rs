@@ -434,7 +434,8 @@ fn law_08_an_idle_pool_makes_no_system_call() {
 }
 
 // Another thread is inside the pool's lock at most times, so some of the children inherit it held:
-// whoever locks it there hangs, and is killed by the alarm.
+// whoever locks it there hangs, and is killed by the alarm. (The child starts no thread: glibc
+// itself may hang there when the parent was starting one.)
 #[test]
 fn law_06_a_pool_in_a_forked_child_answers_forked_and_locks_nothing() {
     let pool = pool(1, 2, 1_000);
@@ -461,15 +462,13 @@ fn law_06_a_pool_in_a_forked_child_answers_forked_and_locks_nothing() {
             drop(dropped);
             drop(last_handle);
             drop(unlucky);
-            let fresh = Pool::builder().threads(1..=1).build().expect("a pool of the child's own");
             let right = refused
                 && !inherited.cancel()
                 && forked(inherited)
                 && forked(pool.run(|| ()))
                 && pool.execute(|| ()).is_err()
                 && pool.shutdown(LONG).still_running.is_empty()
-                && pool.stats() == Default::default()
-                && block_on(fresh.run(|| 8)).is_ok_and(|eight| eight == 8);
+                && pool.stats() == Default::default();
             drop(pool.clone());
             i32::from(!right)
         });

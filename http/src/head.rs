@@ -411,9 +411,7 @@ fn read_authority_form(target: &[u8]) -> Result<Form, Error> {
         Some((_, Some(port))) if !port.is_empty() => {
             Ok(Form { form: TargetForm::Authority, authority: 0, path: target.len() })
         }
-        Some(_) => Err(Error::TargetAuthority),
-        None if target[0] == b'/' || target == b"*" => Err(Error::TargetForm),
-        None => Err(Error::TargetAuthority),
+        _ => Err(Error::TargetAuthority),
     }
 }
 

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, before, is, split_authority, target_stops, word};
+use crate::grammar::{TCHAR, is, skip, split_authority, target_stops, word};
 use crate::headers::{Fields, HeadSpans, Steering};
 use crate::limits::Limits;
 use crate::method::Method;
@@ -78,17 +78,9 @@ impl HeadParser {
         if self.stage == Stage::Done {
             self.clear();
         }
-        let end = match self.read_request_line(window, limits)? {
-            true => {
-                self.fields.read(window, &mut self.line, limits.max_fields, Error::TooManyFields)?
-            }
-            false => None,
-        };
+        let end = self.read(window, limits)?;
         match end {
-            Some(_) => {
-                self.check_host(window)?;
-                self.stage = Stage::Done;
-            }
+            Some(_) => self.stage = Stage::Done,
             // An unfinished line has a length too: a full window will not become a head.
             None if window.len() == max => return Err(Error::HeadTooLarge),
             None => {}
@@ -104,9 +96,23 @@ impl HeadParser {
         RequestHead { bytes, request: &self.request, fields: &self.fields }
     }
 
+    /// One function for the compiler, so that it does not mix the cut at the limit into each loop.
+    #[inline(never)]
+    fn read(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
+        if !self.read_request_line(buf, limits)? {
+            return Ok(None);
+        }
+        let too_many = Error::TooManyFields;
+        let end = self.fields.read(buf, &mut self.line, limits.max_fields, too_many)?;
+        if end.is_some() {
+            self.check_host(buf)?;
+        }
+        Ok(end)
+    }
+
     /// `request-line = method SP request-target SP HTTP-version` (RFC 9112, 3), and its CRLF.
     /// Whether it is whole.
-    #[inline]
+    #[inline(always)]
     fn read_request_line(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Error> {
         let Stage::RequestLine { mut empty_lines } = self.stage else { return Ok(true) };
         while let Some(b'\r') = buf.get(self.line) {
@@ -318,7 +324,7 @@ const VERSION_LINE: usize = b" HTTP/1.1\r\n".len();
 /// `method = token` (RFC 9110, 9.1), and the place of the space behind it.
 #[inline(always)]
 fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize)>, Error> {
-    if word(buf, start) as u32 == u32::from_le_bytes(*b"GET ") {
+    if word(&buf[start..]) as u32 == u32::from_le_bytes(*b"GET ") {
         return Ok(Some((Some(Method::Get), start + 3)));
     }
     let mut at = start;
@@ -338,13 +344,7 @@ fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize
 /// a target that is too long is 414, whatever else may be wrong behind the limit.
 #[inline(always)]
 fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Error> {
-    let mut end = start;
-    let mut stops = target_stops(word(buf, end));
-    while stops == 0 {
-        end += 8;
-        stops = target_stops(word(buf, end));
-    }
-    end += before(stops);
+    let end = buf.len() - skip(&buf[start..], target_stops).len();
     match buf.get(end) {
         _ if end - start > max => Err(Error::TargetTooLong),
         None => Ok(None),
@@ -358,14 +358,11 @@ fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Er
 /// `HTTP-version = "HTTP/" DIGIT "." DIGIT` (RFC 9112, 2.3) and CRLF. Gives the minor digit.
 #[inline(always)]
 fn read_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
-    if buf.get(start + 8..start + 10) == Some(b"\r\n") {
-        match &word(buf, start).to_le_bytes() {
-            b"HTTP/1.1" => return Ok(Some(1)),
-            b"HTTP/1.0" => return Ok(Some(0)),
-            _ => {}
-        }
+    match buf.get(start..start + VERSION_LINE - 1) {
+        Some(b"HTTP/1.1\r\n") => Ok(Some(1)),
+        Some(b"HTTP/1.0\r\n") => Ok(Some(0)),
+        _ => read_rare_version(buf, start),
     }
-    read_rare_version(buf, start)
 }
 
 /// Another version, an unfinished one, or none: byte by byte, so that the first wrong one tells.
@@ -414,9 +411,7 @@ fn read_authority_form(target: &[u8]) -> Result<Form, Error> {
         Some((_, Some(port))) if !port.is_empty() => {
             Ok(Form { form: TargetForm::Authority, authority: 0, path: target.len() })
         }
-        Some(_) => Err(Error::TargetAuthority),
-        None if target[0] == b'/' || target == b"*" => Err(Error::TargetForm),
-        None => Err(Error::TargetAuthority),
+        _ => Err(Error::TargetAuthority),
     }
 }
 

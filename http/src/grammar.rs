@@ -62,6 +62,13 @@ pub const fn hex_value(byte: u8) -> Option<u8> {
     }
 }
 
+/// Whether the bytes are `uri-host [ ":" port ]`, as [`split_authority`] has it. Nearly every Host
+/// is a name alone, and to see that takes no call.
+#[inline]
+pub(crate) fn is_authority(bytes: &[u8]) -> bool {
+    (!bytes.is_empty() && all(bytes, REG_NAME)) || split_authority(bytes).is_some()
+}
+
 /// Splits `uri-host [ ":" port ]` (RFC 9110, 4.2.1 and 7.2), `None` if it is not that, if the host
 /// is empty, or if the port is over 65535. Userinfo does not fit the grammar and is refused.
 ///
@@ -73,10 +80,6 @@ pub const fn hex_value(byte: u8) -> Option<u8> {
 /// assert_eq!(split_authority(b"user@host"), None);
 /// ```
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    // Nearly every Host is a name alone; the grammar below would say the same.
-    if !bytes.is_empty() && all(bytes, REG_NAME) {
-        return Some((bytes, None));
-    }
     let end = match bytes.first()? {
         b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
         _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
@@ -291,6 +294,12 @@ pub(crate) const fn name_stops(word: u64) -> u64 {
     (!letter & not_minus | word) & TOPS
 }
 
+/// Stops at `?`, where a target's query begins.
+#[inline(always)]
+pub(crate) const fn question_stops(word: u64) -> u64 {
+    zeros(word ^ (0x3f * ONES)) & TOPS
+}
+
 /// Sets the top bit of zero bytes, exactly up to the lowest.
 #[inline(always)]
 const fn zeros(word: u64) -> u64 {
@@ -353,6 +362,8 @@ mod tests {
                     };
                     assert_eq!(before(value_stops(word)), first(&value), "{bytes:x?}");
                     assert_eq!(before(target_stops(word)), first(&target), "{bytes:x?}");
+                    let question = |byte| byte == b'?';
+                    assert_eq!(before(question_stops(word)), first(&question), "{bytes:x?}");
                     assert_eq!(before(name_stops(word)), first(&name), "{bytes:x?}");
                 }
             }
@@ -383,12 +394,13 @@ mod tests {
         let host = |text: &'static str| split_authority(text.as_bytes()).map(|(host, _)| host);
         for good in ["a", "example.com", "10.0.0.1", "a_b~c!$&'()*+,;=", "%41.com", "999.1.1.1"] {
             assert_eq!(host(good), Some(good.as_bytes()), "{good}");
+            assert!(is_authority(good.as_bytes()), "{good}");
         }
         for (good, name) in [("a:80", "a"), ("a:", "a"), ("a:00080", "a"), ("a:65535", "a")] {
             assert_eq!(host(good), Some(name.as_bytes()), "{good}");
         }
         for good in ["[::1]", "[2001:db8::1]:443", "[::ffff:1.2.3.4]:", "[v1.a:b]", "[vF.x]:1"] {
-            assert!(host(good).is_some(), "{good}");
+            assert!(host(good).is_some() && is_authority(good.as_bytes()), "{good}");
         }
         for bad in [
             "",
@@ -425,6 +437,7 @@ mod tests {
             "[[::1]]",
         ] {
             assert_eq!(host(bad), None, "{bad:?}");
+            assert!(!is_authority(bad.as_bytes()), "{bad:?}");
         }
     }
 

@@ -10,7 +10,9 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, is, skip, split_authority, target_stops, word};
+use crate::grammar::{
+    TCHAR, is, is_authority, question_stops, skip, split_authority, target_stops, word,
+};
 use crate::headers::{Fields, HeadSpans, Steering};
 use crate::limits::Limits;
 use crate::method::Method;
@@ -158,7 +160,7 @@ impl HeadParser {
         match (fields.count(Steering::Host), fields.first(Steering::Host)) {
             (0, _) | (_, None) if self.request.minor == 0 => Ok(()),
             (0, _) | (_, None) => Err(Error::HostMissing),
-            (1, Some(host)) if host.is_empty() || split_authority(host).is_some() => Ok(()),
+            (1, Some(host)) if host.is_empty() || is_authority(host) => Ok(()),
             (1, Some(_)) => Err(Error::HostSyntax),
             (_, Some(_)) => Err(Error::HostRepeated),
         }
@@ -218,10 +220,7 @@ impl<'a> RequestHead<'a> {
     /// for an authority.
     pub fn path(&self) -> &'a [u8] {
         let rest = self.bytes(self.request.path, self.request.end);
-        let path = match rest.iter().position(|&byte| byte == b'?') {
-            Some(question) => &rest[..question],
-            None => rest,
-        };
+        let path = &rest[..rest.len() - skip(rest, question_stops).len()];
         match (path, self.request.form) {
             (b"", TargetForm::Absolute) if rest.is_empty() && self.asks_for_options() => b"*",
             (b"", TargetForm::Absolute) => b"/",
@@ -232,7 +231,7 @@ impl<'a> RequestHead<'a> {
     /// What follows the target's first `?`, not decoded.
     pub fn query(&self) -> Option<&'a [u8]> {
         let rest = self.bytes(self.request.path, self.request.end);
-        rest.iter().position(|&byte| byte == b'?').map(|question| &rest[question + 1..])
+        skip(rest, question_stops).get(1..)
     }
 
     /// The digit after `HTTP/1.`: 0, or 1 and more, which all mean 1.1 (RFC 9110, 6.2).
@@ -358,12 +357,19 @@ fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Er
 /// `HTTP-version = "HTTP/" DIGIT "." DIGIT` (RFC 9112, 2.3) and CRLF. Gives the minor digit.
 #[inline(always)]
 fn read_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
-    match buf.get(start..start + VERSION_LINE - 1) {
-        Some(b"HTTP/1.1\r\n") => Ok(Some(1)),
-        Some(b"HTTP/1.0\r\n") => Ok(Some(0)),
-        _ => read_rare_version(buf, start),
+    let rest = &buf[start..];
+    if let Some((version, [b'\r', b'\n', ..])) = rest.split_first_chunk() {
+        match u64::from_le_bytes(*version) {
+            HTTP_1_1 => return Ok(Some(1)),
+            HTTP_1_0 => return Ok(Some(0)),
+            _ => {}
+        }
     }
+    read_rare_version(buf, start)
 }
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 /// Another version, an unfinished one, or none: byte by byte, so that the first wrong one tells.
 #[cold]

@@ -32,6 +32,11 @@ const TO: Duration = ms(1350);
 const PING_FROM: Duration = ms(300);
 const PING_TO: Duration = ms(1000);
 const PING_EACH: Duration = ms(100);
+const PINGS: u32 = 8;
+/// Where the outcome is by chance: how many connections each worker shall own, and how many there
+/// may be.
+const OWNED: u64 = 16;
+const CROWD: usize = 640;
 /// An answer that comes later than this after the handler returned is missing.
 const MISSING: Duration = ms(3000);
 
@@ -130,6 +135,8 @@ struct Exchange {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Slow,
+    /// Opened ahead for a quick request.
+    Spare,
     /// A quick request, and the number of its moment.
     Ping(u32),
     /// The same to the control.
@@ -169,22 +176,23 @@ impl<'a> Load<'a> {
     ///
     /// Between the connect and the request the worker that accepted goes back to its wait, where
     /// the kernel wakes the one that came last first; so the request finds its owner. Under edge
-    /// triggering a stranger may get it for all that, and it is lost before the row begins: then
-    /// other clients try.
+    /// triggering a stranger may get it for all that, and it is lost before the row begins: then,
+    /// if it is one request that the row is about, another client tries.
     fn begin_slow(&mut self) -> io::Result<Instant> {
         let (attempts, patience) = match (self.row.start, self.row.trigger) {
-            (Start::ListenThenFork, Trigger::Edge) => (5, ms(1000)),
-            (Start::ListenThenFork, Trigger::Level) => (1, ms(3000)),
+            (Start::ListenThenFork, Trigger::Edge) if !self.row.by_chance() => (5, ms(1000)),
+            (Start::ListenThenFork, _) => (1, ms(3000)),
             _ => (1, ms(10_000)),
         };
         for _ in 0..attempts {
             self.exchanges.clear();
-            for _ in 0..self.row.crowd().slow {
-                self.open(self.server.address, Kind::Slow)?;
-            }
+            self.connect_slow()?;
             thread::sleep(ms(50));
-            for exchange in &mut self.exchanges {
-                exchange.ask("/slow")?;
+            for index in 0..self.exchanges.len() {
+                if self.exchanges[index].kind == Kind::Slow {
+                    self.exchanges[index].ask("/slow")?;
+                    self.pause_between_requests();
+                }
             }
             let mut now = Instant::now();
             let deadline = now + patience;
@@ -200,6 +208,40 @@ impl<'a> Load<'a> {
         Ok(Instant::now())
     }
 
+    /// Connects the slow clients; and where the outcome is by chance, as many more as it takes
+    /// until both workers own some: a burst is accepted by both, if it is long enough.
+    fn connect_slow(&mut self) -> io::Result<()> {
+        let slow = self.row.slow_clients();
+        let mut burst = slow;
+        while self.row.by_chance() && self.exchanges.len() + burst <= CROWD {
+            for _ in 0..burst {
+                self.open(self.server.address, Kind::Spare)?;
+            }
+            thread::sleep(ms(20));
+            if self.server.least_accepted() >= OWNED {
+                break;
+            }
+            burst += slow;
+        }
+        // Evenly among them, as neighbours often have one owner.
+        let step = self.exchanges.len() / slow;
+        for index in 0..slow {
+            match self.exchanges.get_mut(index * step) {
+                Some(spare) => spare.kind = Kind::Slow,
+                None => drop(self.open(self.server.address, Kind::Slow)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the outcome is by chance, a worker shall be back at its wait before the next report,
+    /// so that all go to the same one, whoever owns the connection.
+    fn pause_between_requests(&self) {
+        if self.row.by_chance() {
+            thread::sleep(ms(1));
+        }
+    }
+
     /// Notes how late it is, and returns what time it is.
     fn keep_time(&mut self, meant: Instant) -> Instant {
         let now = Instant::now();
@@ -210,22 +252,34 @@ impl<'a> Load<'a> {
     fn act(&mut self) -> io::Result<()> {
         match self.row.client {
             rows::Client::Waits => {}
-            rows::Client::Leaves => self.exchanges.clear(),
+            rows::Client::Leaves => self.exchanges.retain(|exchange| exchange.kind != Kind::Slow),
             rows::Client::SendsMore => {
-                for exchange in &mut self.exchanges {
-                    exchange.ask("/quick")?;
+                for index in 0..self.exchanges.len() {
+                    if self.exchanges[index].kind == Kind::Slow {
+                        self.exchanges[index].ask("/quick")?;
+                        self.pause_between_requests();
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// A quick request to the control and one to the server; where the outcome is by chance, an
+    /// equal share of the connections that were opened ahead is used for it.
     fn ping(&mut self, moment: u32) -> io::Result<()> {
-        let mut pings = vec![(self.control.address, Kind::Control(moment))];
-        let ping = (self.server.address, Kind::Ping(moment));
-        pings.extend(std::iter::repeat_n(ping, self.row.crowd().burst));
-        for (address, kind) in pings {
-            self.open(address, kind)?.ask("/quick")?;
+        self.open(self.control.address, Kind::Control(moment))?.ask("/quick")?;
+        if !self.row.by_chance() {
+            return self.open(self.server.address, Kind::Ping(moment))?.ask("/quick");
+        }
+        for index in 0..self.exchanges.len() {
+            let exchange = &mut self.exchanges[index];
+            if exchange.kind == Kind::Spare && index as u32 % PINGS == moment % PINGS {
+                exchange.kind = Kind::Ping(moment);
+                exchange.sent = Instant::now();
+                exchange.ask("/quick")?;
+                self.pause_between_requests();
+            }
         }
         Ok(())
     }
@@ -313,7 +367,7 @@ impl<'a> Load<'a> {
             })
         });
         let missing = |exchange: &&Exchange| {
-            exchange.answered.is_none() && !matches!(exchange.kind, Kind::Control(_))
+            exchange.answered.is_none() && matches!(exchange.kind, Kind::Slow | Kind::Ping(_))
         };
         Observed {
             workers: paces(&to.0, &from.0),
@@ -353,7 +407,7 @@ impl Exchange {
     }
 
     fn waits(&self) -> bool {
-        self.client.is_some()
+        self.client.is_some() && self.wanted > 0
     }
 
     fn wait(&self) -> Duration {

@@ -97,6 +97,12 @@ impl Server {
         each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
+    /// Connections accepted by the worker that has the fewest.
+    pub fn least_accepted(&self) -> u64 {
+        let each = (0..self.pids.len()).map(|index| self.counters.worker(index).accepted());
+        each.min().unwrap_or(0)
+    }
+
     /// The figures of each worker, now.
     pub fn snapshot(&self) -> io::Result<Vec<Snapshot>> {
         let worker = |(index, &pid): (usize, &u32)| {

@@ -1,3 +1,39 @@
 //! A strict and fast HTTP/1.1 server on `squall-reactor`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+pub mod grammar;
+mod method;
+mod status;
+mod error;
+mod limits;
+pub mod headers;
+pub mod head;
+pub mod framing;
+pub mod chunked;
+pub mod date;
+pub mod encode;
+
+mod protocol;
+mod buffer;
+mod slots;
+mod body;
+mod request;
+mod response;
+mod router;
+mod watch;
+mod exchange;
+mod drain;
+mod connection;
+mod server;
+
+pub use body::{Body, BodyError, Produce};
+pub use error::Error;
+pub use limits::Limits;
+pub use method::Method;
+pub use request::Request;
+pub use response::Response;
+pub use router::{RouteError, Router};
+pub use server::{Server, Serving};
+pub use status::StatusCode;
+pub use watch::Fin;

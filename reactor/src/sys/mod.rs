@@ -6,9 +6,20 @@
 //! | `source` | the unsafe marker trait, and who implements it (law 1) |
 //! | `selector` | add, modify and delete on mio's epoll (law 4) |
 //! | `socket` | nonblocking sockets: accept, send, receive |
+//! | `listen` | listening sockets with their options (`workers`) |
+//! | `alive` | how many reactors and pools live in this process (law 6) |
 //! | `process` | fork, wait, signals to others |
-//! | `signal` | a handler that writes an eventfd |
+//! | `handler` | the signal handler and what it touches |
+//! | `signal` | signals as a descriptor |
 
 #![allow(unsafe_code)]
 
 pub(crate) mod fork;
+pub(crate) mod alive;
+pub(crate) mod process;
+pub(crate) mod listen;
+mod handler;
+pub(crate) mod signal;
+pub(crate) mod source;
+pub(crate) mod selector;
+pub(crate) mod socket;

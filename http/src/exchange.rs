@@ -1,0 +1,489 @@
+//! Exchanges: a batch of requests on one connection, from its first byte until nothing is unanswered.
+//!
+//! One async function: read a head, run the handler and watch the client meanwhile, encode the answer,
+//! go on with what has come already, and send once for the whole batch. What it needs it was given
+//! and gives back, so it allocates nothing in the steady state. The decisions are `protocol`'s. Next:
+//! `connection`.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use squall_reactor::net::TcpStream;
+use squall_reactor::{Handle, sleep_until, yield_now};
+
+use crate::body::{Body, Content, Progress, owed};
+use crate::date::Date;
+use crate::encode::{
+    Asked, LAST_CHUNK, Length, Transfer, begin_chunk, encode_error, encode_head, end_chunk,
+};
+use crate::error::Error;
+use crate::framing::{Expectation, Framing, expectation, framing};
+use crate::head::TargetForm;
+use crate::limits::Limits;
+use crate::method::Method;
+use crate::protocol::{After, BodyReader, Unread, unread};
+use crate::request::Request;
+use crate::response::Response;
+use crate::slots::Workspace;
+use crate::status::StatusCode;
+use crate::watch::{Fin, Watch};
+
+/// Answers that wait for their batch to end; beyond this they are sent.
+const MAX_OUT_BYTES: usize = 64 << 10;
+/// Content up to here is copied behind its head and sent with it: cheaper than a second buffer.
+const COPY_BYTES: usize = 4 << 10;
+/// Requests of one batch before the others get their turn (law 7).
+const BATCH: usize = 64;
+/// How long a closing connection may go on sending.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+/// Connections that may linger at once; beyond it they are closed.
+const MAX_LINGERING: usize = 1024;
+
+/// What all connections of a server share.
+pub(crate) struct App<H> {
+    pub(crate) handler: H,
+    pub(crate) limits: Limits,
+    pub(crate) fin: Fin,
+    pub(crate) handle: Handle,
+    /// Answers end their connections.
+    pub(crate) draining: Cell<bool>,
+    pub(crate) requests: Cell<u64>,
+    pub(crate) cancelled: Cell<u64>,
+    pub(crate) lingering: Cell<usize>,
+    pub(crate) date: RefCell<(Date, Instant)>,
+}
+
+/// An exchange gives everything back.
+pub(crate) struct Finished {
+    pub(crate) stream: TcpStream,
+    pub(crate) space: Box<Workspace>,
+    pub(crate) after: After,
+}
+
+/// Serves what comes on `stream` until nothing is unanswered or the connection is to be closed.
+pub(crate) async fn exchange<H>(
+    app: std::rc::Rc<App<H>>,
+    stream: TcpStream,
+    mut space: Box<Workspace>,
+) -> Finished
+where
+    H: AsyncFn(&mut Request<'_>) -> Response,
+{
+    // A failed write or read means that there is nobody to answer.
+    let after = app.batch(&stream, &mut space).await.unwrap_or(After::Reset);
+    match after {
+        After::Idle => {}
+        After::Close => drop(stream.shutdown(Shutdown::Write)),
+        After::Linger => app.linger(&stream, &mut space).await,
+        After::Reset => drop(stream.set_reset_on_close()),
+    }
+    Finished { stream, space, after }
+}
+
+/// What reading a head came to.
+enum Heard {
+    Head(usize),
+    Wrong(Error),
+    Nothing(After),
+}
+
+impl<H> App<H>
+where
+    H: AsyncFn(&mut Request<'_>) -> Response,
+{
+    async fn batch(&self, stream: &TcpStream, space: &mut Workspace) -> io::Result<After> {
+        let mut answered = 0;
+        loop {
+            let head = match self.hear(stream, space).await? {
+                Heard::Head(length) => length,
+                Heard::Nothing(after) => return Ok(after),
+                Heard::Wrong(error) => {
+                    let _ = encode_error(&mut space.out, error, Asked::UNKNOWN, &self.date());
+                    send_rest(stream, &mut space.out, false).await?;
+                    return Ok(After::Linger);
+                }
+            };
+            self.requests.set(self.requests.get() + 1);
+            match self.answer(stream, space, head).await? {
+                After::Idle => {}
+                after => return Ok(after),
+            }
+            answered += 1;
+            if space.out.len() >= MAX_OUT_BYTES {
+                send_rest(stream, &mut space.out, false).await?;
+            }
+            if answered % BATCH == 0 {
+                send_rest(stream, &mut space.out, false).await?;
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Reads until a head is whole. Before it waits it sends what has been answered.
+    async fn hear(&self, stream: &TcpStream, space: &mut Workspace) -> io::Result<Heard> {
+        let mut begun = None;
+        loop {
+            if !space.buffer.is_empty() {
+                match space.parser.parse(space.buffer.filled(), &self.limits) {
+                    Ok(Some(length)) => return Ok(Heard::Head(length)),
+                    Ok(None) => {}
+                    Err(error) => return Ok(Heard::Wrong(error)),
+                }
+            }
+            send_rest(stream, &mut space.out, false).await?;
+            let empty = space.buffer.is_empty();
+            let deadline = (!empty)
+                .then(|| *begun.get_or_insert(self.handle.now()) + self.limits.head_timeout);
+            let read = poll_fn(|cx| match stream.poll_read(cx, space.buffer.space()) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                // Nothing has begun: the idle part of the connection waits, with no buffer.
+                Poll::Pending if empty => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let read = match deadline {
+                Some(deadline) => match until(deadline, read).await {
+                    Some(read) => read,
+                    None => return Ok(Heard::Wrong(Error::HeadTimeout)),
+                },
+                None => read.await,
+            };
+            match read.transpose()? {
+                None => return Ok(Heard::Nothing(After::Idle)),
+                // A head that was cut short cannot be answered: nobody knows what it asked.
+                Some(0) => return Ok(Heard::Nothing(After::Close)),
+                Some(n) => space.buffer.fill(n),
+            }
+        }
+    }
+
+    /// Answers the request whose head fills the first `head` bytes of the buffer.
+    async fn answer(
+        &self,
+        stream: &TcpStream,
+        space: &mut Workspace,
+        head: usize,
+    ) -> io::Result<After> {
+        if space.buffer.room_behind(head) < COPY_BYTES {
+            // A body will want room behind its head. Offsets count from the head's own start.
+            space.buffer.compact();
+        }
+        let Workspace { buffer, parser, decoder, out, lines } = space;
+        let (bytes, window) = buffer.split(head);
+        let view = parser.head(bytes);
+        let mut asked = Asked::by(&view);
+        let minor_version = view.minor_version();
+        let framed = framing(&view).and_then(|f| expectation(&view, f).map(|e| (f, e)));
+        let (framing, expected) = match framed {
+            Ok(framed) => framed,
+            Err(error) if error.keeps_connection() => {
+                (framing(&view).unwrap_or(Framing::None), Expectation::None)
+            }
+            Err(error) => {
+                let _ = encode_error(out, error, asked, &self.date());
+                send_rest(stream, out, false).await?;
+                return Ok(After::Linger);
+            }
+        };
+        let progress = Progress {
+            ended: Cell::new(framing == Framing::None),
+            more: Cell::new(framing == Framing::None && !window.is_empty()),
+        };
+        let form = view.form();
+        let mut request = Request {
+            method: view.method().unwrap_or(Method::Get),
+            head: view,
+            body: Body {
+                stream,
+                window,
+                reader: BodyReader::new(framing, decoder),
+                limits: &self.limits,
+                max_bytes: self.limits.max_body_bytes,
+                continue_owed: owed(expected == Expectation::Continue),
+                progress: &progress,
+            },
+            params: Vec::new(),
+        };
+        let refusal = framed.err().map(Response::from).or_else(|| refuse(&asked, form));
+        let response = match refusal {
+            Some(response) => response,
+            None => {
+                let mut watch = Watch::new(stream, &progress, self.fin, minor_version);
+                if !request.body.continue_owed.is_empty() {
+                    // The 100 must not overtake the answers before it.
+                    send_rest(stream, out, false).await?;
+                }
+                match self.handled(stream, out, &mut request, &mut watch).await? {
+                    Some(response) => response,
+                    None => {
+                        self.cancelled.set(self.cancelled.get() + 1);
+                        return Ok(After::Reset);
+                    }
+                }
+            }
+        };
+        let body = &request.body;
+        let fate = unread(body.reader.state(), !body.continue_owed.is_empty(), &self.limits);
+        if fate == Unread::Close || self.draining.get() || asked.method == Some(Method::Connect) {
+            asked = asked.closing();
+        }
+        let Response { status, content_type, lines: own_lines, content } = response;
+        let length = match &content {
+            Content::Bytes(bytes) => Length::Known(bytes.len() as u64),
+            Content::Produced(Some(length), _) => Length::Known(*length),
+            Content::Produced(None, _) => Length::Unknown,
+        };
+        let lines = match content_type {
+            None => &own_lines,
+            Some(media_type) => {
+                lines.clear();
+                // A media type that no header may hold is left out.
+                let _ = lines.append("Content-Type", media_type);
+                lines.append_all(&own_lines);
+                &*lines
+            }
+        };
+        let promise = encode_head(out, status, asked, length, lines, &self.date());
+        let whole = send_content(stream, out, content, promise.transfer).await?;
+        let mut after = match (fate, promise.keep) {
+            _ if !whole => After::Reset,
+            (Unread::Close, _) => After::Linger,
+            (_, true) => After::Idle,
+            (Unread::Drain, false) => After::Linger,
+            (Unread::Nothing, false) if request.body.window.is_empty() => After::Close,
+            (Unread::Nothing, false) => After::Linger,
+        };
+        if fate == Unread::Drain && after == After::Idle {
+            send_rest(stream, out, false).await?;
+            if !self.drain(&mut request.body).await {
+                after = After::Linger;
+            }
+        }
+        let left = request.body.window.left();
+        drop(request);
+        buffer.rejoin(head, left);
+        if after != After::Idle {
+            // The last answer leaves together with the FIN.
+            send_rest(stream, out, after == After::Close).await?;
+        }
+        Ok(after)
+    }
+
+    /// Runs the handler, and watches the client while it is not finished. `None`: the client has
+    /// left, and the handler's future has been dropped.
+    async fn handled(
+        &self,
+        stream: &TcpStream,
+        out: &mut Vec<u8>,
+        request: &mut Request<'_>,
+        watch: &mut Watch<'_>,
+    ) -> io::Result<Option<Response>> {
+        let mut sent = 0;
+        let mut handler = pin!((self.handler)(request));
+        let handled = poll_fn(|cx| {
+            if let Poll::Ready(response) = poll_caught(handler.as_mut(), cx) {
+                return Poll::Ready(Ok(Some(response)));
+            }
+            // It takes its time: the answers before it need not wait for it.
+            while sent < out.len() {
+                match stream.poll_write(cx, &out[sent..])? {
+                    Poll::Ready(n) => sent += n,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            watch.poll_left(cx).map(|()| Ok(None))
+        })
+        .await;
+        out.drain(..sent);
+        handled
+    }
+
+    /// Reads a short body to its end. False if it did not end well or in time.
+    async fn drain(&self, body: &mut Body<'_>) -> bool {
+        let deadline = self.handle.now() + self.limits.head_timeout;
+        let drained = until(deadline, async {
+            loop {
+                match body.chunk().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        });
+        drained.await == Some(true)
+    }
+
+    /// Ends sending, and reads until the client has ended too, for a short while.
+    async fn linger(&self, stream: &TcpStream, space: &mut Workspace) {
+        let lingering = Lingering::new(&self.lingering);
+        if stream.shutdown(Shutdown::Write).is_err() || self.lingering.get() > MAX_LINGERING {
+            return;
+        }
+        let deadline = self.handle.now() + LINGER;
+        let read_out = until(deadline, async {
+            loop {
+                let unused = space.buffer.filled().len();
+                let (_, mut scrap) = space.buffer.split(unused);
+                match poll_fn(|cx| stream.poll_read(cx, scrap.space())).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        });
+        read_out.await;
+        drop(lingering);
+    }
+
+    /// The value of Date; the clock is read at most once a turn.
+    fn date(&self) -> Date {
+        let now = self.handle.now();
+        let mut date = self.date.borrow_mut();
+        if date.1 != now {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            date.0.renew(since.as_secs());
+            date.1 = now;
+        }
+        date.0.clone()
+    }
+}
+
+/// Counts one connection that lingers.
+struct Lingering<'a>(&'a Cell<usize>);
+
+impl<'a> Lingering<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// What no handler is asked.
+fn refuse(asked: &Asked, form: TargetForm) -> Option<Response> {
+    match asked.method {
+        None => Some(Response::error(StatusCode::NOT_IMPLEMENTED, "unknown method")),
+        Some(method @ (Method::Connect | Method::Trace)) => Some(Response::error(
+            StatusCode::NOT_IMPLEMENTED,
+            if method == Method::Trace { "TRACE would echo cookies" } else { "no tunnels here" },
+        )),
+        Some(Method::Options) if form == TargetForm::Asterisk => {
+            let allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+            Response::new(StatusCode::NO_CONTENT).header("Allow", allow).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Polls a handler; its panic is a 500 for its client, and harms nobody else.
+fn poll_caught(
+    handler: Pin<&mut impl Future<Output = Response>>,
+    cx: &mut Context<'_>,
+) -> Poll<Response> {
+    catch_unwind(AssertUnwindSafe(|| handler.poll(cx))).unwrap_or_else(|_| {
+        let text = "the handler failed";
+        Poll::Ready(Response::error(StatusCode::INTERNAL_SERVER_ERROR, text))
+    })
+}
+
+/// `future`, or `None` if the deadline passes first.
+async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut sleep = sleep_until(deadline);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => sleep.poll_elapsed(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Sends all of `out`, and empties it.
+async fn send_rest(stream: &TcpStream, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < out.len() {
+        sent += poll_fn(|cx| stream.poll_send(cx, &out[sent..], more)).await?;
+    }
+    out.clear();
+    Ok(())
+}
+
+/// Puts the content behind its head. False if it is not what the head has promised.
+async fn send_content(
+    stream: &TcpStream,
+    out: &mut Vec<u8>,
+    content: Content,
+    transfer: Transfer,
+) -> io::Result<bool> {
+    match (content, transfer) {
+        (_, Transfer::Nothing) => Ok(true),
+        (Content::Bytes(bytes), _) if bytes.len() <= COPY_BYTES => {
+            out.extend_from_slice(&bytes);
+            Ok(true)
+        }
+        (Content::Bytes(bytes), _) => {
+            send_both(stream, out, &bytes).await?;
+            Ok(true)
+        }
+        (Content::Produced(_, mut producer), transfer) => {
+            let mut left = match transfer {
+                Transfer::Length(length) => length,
+                _ => u64::MAX,
+            };
+            loop {
+                let chunk = (transfer == Transfer::Chunked).then(|| begin_chunk(out));
+                let start = out.len();
+                let go_on = match poll_fn(|cx| producer.poll_produce(cx, out)).await {
+                    Ok(go_on) => go_on,
+                    Err(_) => return Ok(false),
+                };
+                let made = (out.len() - start) as u64;
+                if let Some(chunk) = chunk {
+                    end_chunk(out, chunk);
+                }
+                let Some(rest) = left.checked_sub(made) else {
+                    out.truncate(start);
+                    return Ok(false);
+                };
+                left = rest;
+                if !go_on {
+                    break;
+                }
+                if out.len() >= COPY_BYTES * 4 {
+                    send_rest(stream, out, false).await?;
+                }
+            }
+            match transfer {
+                Transfer::Chunked => out.extend_from_slice(LAST_CHUNK),
+                Transfer::Length(_) if left > 0 => return Ok(false),
+                _ => {}
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Sends `out` and `bytes` without copying the second behind the first.
+async fn send_both(stream: &TcpStream, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    let mut sent = 0;
+    let total = out.len() + bytes.len();
+    while sent < total {
+        sent += poll_fn(|cx| {
+            let first = out.get(sent..).unwrap_or_default();
+            let second = &bytes[sent.saturating_sub(out.len())..];
+            let bufs = [io::IoSlice::new(first), io::IoSlice::new(second)];
+            stream.poll_write_vectored(cx, &bufs)
+        })
+        .await?;
+    }
+    out.clear();
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! One turn: the heart of the loop.
+//!
+//! wait -> collect -> receive -> fire -> dispatch. Each step takes a bounded share (law 7); what is
+//! left over makes the next wait return at once. The core decides, this file introduces it to the
+//! kernel, and it sleeps exactly until something is due (law 8).
+//! Next: `registration`.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::local::{Local, Message};
+use crate::state::Reported;
+use crate::state::detector::Verdict;
+use crate::state::ready::{Job, Kind};
+use crate::sys::selector;
+use crate::token::Token;
+
+impl Local {
+    /// One turn; it sleeps at most for `limit`, and not at all if something is ready. Returns how
+    /// many jobs ran.
+    pub(crate) fn turn(
+        self: &Rc<Self>,
+        events: &mut mio::Events,
+        limit: Option<Duration>,
+    ) -> Result<usize> {
+        self.check()?;
+        if self.turning.replace(true) {
+            return Err(Error::Nested);
+        }
+        let turning = Turning(self);
+        let achieved = self.achieved.get();
+        let slept = self.sleep(events, limit)?;
+        self.collect(events)?;
+        self.receive_some();
+        self.fire();
+        let ran = self.dispatch()?;
+        self.count(|counters| {
+            counters.turns.add(1);
+            counters.wakeups.add(u64::from(slept));
+        });
+        self.unsettled.set(slept.then_some(achieved));
+        if !self.root_ready.get() {
+            self.settle_wakeup();
+        }
+        self.count_what_lives();
+        drop(turning);
+        Ok(ran)
+    }
+
+    /// Waits for the kernel. True if the wait was allowed to sleep.
+    fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
+        let timeout = self.timeout(limit);
+        // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
+        // not empty has lost a wake-up.
+        let may_sleep = timeout != Some(Duration::ZERO) && self.mail() == 0 && self.try_sleep();
+        let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
+        let before = if may_sleep { Instant::now() } else { self.now.get() };
+        let result = self.wait(events, timeout);
+        self.awake();
+        let now = Instant::now();
+        self.count(|counters| {
+            let busy = before.saturating_duration_since(self.now.get());
+            let rest = now.saturating_duration_since(before);
+            counters
+                .busy_ns
+                .add((busy + if may_sleep { Duration::ZERO } else { rest }).as_nanos() as u64);
+            if may_sleep {
+                counters.asleep_ns.add(rest.as_nanos() as u64);
+            }
+        });
+        self.now.set(now);
+        match result {
+            Ok(()) => Ok(may_sleep),
+            // A signal: its handler may have made something ready, so the turn goes on.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(false)
+            }
+            Err(error) => Err(Error::Os { call: "epoll_wait", source: error }),
+        }
+    }
+
+    /// How long the wait may last: until the earliest timer, and not at all if something is ready.
+    fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
+        let state = self.state.borrow();
+        if state.is_busy() || self.root_ready.get() {
+            return Some(Duration::ZERO);
+        }
+        let due = state.wheel.next_deadline().map(|tick| self.until(tick, Instant::now()));
+        match (due, limit) {
+            (Some(due), Some(limit)) => Some(due.min(limit)),
+            (due, limit) => due.or(limit),
+        }
+    }
+
+    /// Tells the core what the kernel reported. No user code runs here.
+    fn collect(&self, events: &mio::Events) -> Result<()> {
+        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
+        for event in events {
+            let token = Token::from_u64(event.token().0 as u64);
+            if token == Token::WAKER {
+                continue;
+            }
+            taken += 1;
+            let reported = self.state.borrow_mut().event(token, selector::readiness(event));
+            let order = match reported {
+                Reported::Stale => {
+                    stale += 1;
+                    None
+                }
+                Reported::Taken(order, verdict) => {
+                    fruitless += u64::from(verdict.is_some());
+                    spins += u64::from(verdict == Some(Verdict::Spins));
+                    order
+                }
+            };
+            self.carry_out(order)?;
+        }
+        if taken > 0 {
+            self.count(|counters| {
+                counters.events.add(taken);
+                counters.stale_events.add(stale);
+                counters.no_progress.add(fruitless);
+                counters.spins.add(spins);
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a bounded share of what other threads sent.
+    fn receive_some(self: &Rc<Self>) {
+        let share = self.mail().min(self.config.remote);
+        for _ in 0..share {
+            let Some(message) = self.receive() else { return };
+            self.achieve();
+            match message {
+                Message::Wake(header) => {
+                    // Before the task can be polled, so a wake during the poll is sent again.
+                    header.notified.store(false, Ordering::Release);
+                    self.state.borrow_mut().wake(Job::new(Kind::Task, header.token));
+                }
+                Message::Stop => self.stop.set(true),
+                Message::Call(call) => {
+                    self.count(|counters| counters.remote_calls.add(1));
+                    call();
+                }
+            }
+        }
+    }
+
+    /// Makes a bounded share of the due timers ready; one reading of the clock serves them all.
+    fn fire(&self) {
+        let mut state = self.state.borrow_mut();
+        state.advance(self.tick(self.now.get()));
+        let mut fired = 0;
+        while fired < self.config.timers as u64 && state.pop_due() {
+            fired += 1;
+        }
+        drop(state);
+        if fired > 0 {
+            self.count(|counters| counters.timers_fired.add(fired));
+            self.achieve();
+        }
+    }
+
+    /// Runs what was ready, or the budget, whichever is more.
+    fn dispatch(self: &Rc<Self>) -> Result<usize> {
+        self.state.borrow_mut().ready.begin(self.config.jobs);
+        let mut ran = 0;
+        loop {
+            let Some(job) = self.state.borrow_mut().ready.pop() else { break };
+            ran += 1;
+            self.run(job)?;
+            if self.forked() {
+                // The job forked, and this is the child: the rest is the parent's.
+                return Err(Error::Forked);
+            }
+        }
+        if ran > 0 {
+            self.count(|counters| counters.dispatches.add(ran as u64));
+        }
+        Ok(ran)
+    }
+
+    fn run(self: &Rc<Self>, job: Job) -> Result<()> {
+        let token = job.token();
+        match job.kind() {
+            Kind::Source => return self.call_back(token),
+            Kind::Task if self.root.get() == Some(token) => self.root_ready.set(true),
+            Kind::Task => self.poll_task(token),
+            Kind::Waker => {
+                if let Some(waker) = self.take_waker(token) {
+                    waker.wake();
+                }
+            }
+            Kind::Timer => self.call_timer(token),
+        }
+        Ok(())
+    }
+
+    fn count_what_lives(&self) {
+        let state = self.state.borrow();
+        self.count(|counters| {
+            counters.sources.set(state.registry.len() as u64);
+            counters.tasks.set(state.tasks.len() as u64);
+            counters.timers.set(state.wheel.len() as u64);
+        });
+    }
+}
+
+/// The turn is over, also when a job panics.
+struct Turning<'a>(&'a Local);
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.0.turning.set(false);
+    }
+}

@@ -1,0 +1,178 @@
+//! The reactor as its own thread sees it: register, spawn, timers, stop.
+//!
+//! A [`Handle`] is a weak right to a strong thing: it stays on the thread, it may outlive the reactor,
+//! and then it answers with an error. Next: `remote`.
+
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::executor::JoinHandle;
+use crate::interest::{Answer, Interest, Trigger};
+use crate::local::Local;
+use crate::registration::{Ready, Registration};
+use crate::state::ready::{Job, Kind};
+use crate::state::wheel::TimerKey;
+use crate::stats::Stats;
+use crate::sys::source::Source;
+use crate::token::Token;
+
+/// A clonable handle to a reactor, on the reactor's thread.
+///
+/// # Threads and fork
+/// Not `Send`: other threads use [`Remote`](crate::Remote). In a forked child every method that can
+/// fail answers [`Error::Forked`] until `Reactor::after_fork`.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) local: Rc<Local>,
+}
+
+/// Names a timer that [`Handle::at`] or [`Handle::after`] armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    key: TimerKey,
+    callback: Token,
+}
+
+impl Handle {
+    /// The reactor that is turning on this thread: inside a task, a callback, or `block_on`.
+    ///
+    /// # Errors
+    /// [`Error::NoReactor`].
+    pub fn current() -> Result<Self> {
+        Local::current().map(|local| Self { local }).ok_or(Error::NoReactor)
+    }
+
+    /// Registers a source and the callback that hears of it.
+    ///
+    /// The descriptor should be in nonblocking mode; the reactor does not change it. The callback is
+    /// lent the source by `&`, and says by [`Next`](crate::Next) why it stopped.
+    ///
+    /// # System calls
+    /// One `epoll_ctl(ADD)`. After that `Edge` and `Level` cost none beyond the shared wait, `Oneshot`
+    /// one MOD for each re-arming. Elsewhere than on Linux level triggering is not built.
+    ///
+    /// # Errors
+    /// With the source given back: [`Error::NotPollable`] for regular files, which epoll refuses
+    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Forked`], [`Error::Closed`].
+    #[track_caller]
+    pub fn register<S, A>(
+        &self,
+        source: S,
+        interest: Interest,
+        trigger: Trigger,
+        callback: impl FnMut(&S, Ready) -> A + 'static,
+    ) -> std::result::Result<Registration<S>, (Error, S)>
+    where
+        S: Source + 'static,
+        A: Into<Answer>,
+    {
+        Registration::new(&self.local, source, interest, trigger, callback)
+    }
+
+    /// [`Registration::set_interest`], for who has only the token.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn set_interest(&self, token: Token, interest: Interest) -> Result<()> {
+        self.local.set_interest(token, interest)
+    }
+
+    /// [`Registration::resume`] or [`Registration::rearm`], for who has only the token.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn resume(&self, token: Token) -> Result<()> {
+        self.local.resume(token)
+    }
+
+    /// Ends a registration: DEL, then the callback is dropped. False if it had ended.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Closed`].
+    pub fn deregister(&self, token: Token) -> Result<bool> {
+        self.local.check()?;
+        Ok(self.local.deregister(token))
+    }
+
+    /// Spawns a task. After the reactor has ended, or in a forked child, the future is dropped and the
+    /// handle answers [`Error::Cancelled`].
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.local.spawn(future)
+    }
+
+    /// Spawns a task that nobody waits for: one allocation less than [`spawn`](Self::spawn). If it
+    /// panics, the panic unwinds out of the reactor's turn.
+    #[track_caller]
+    pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
+        self.local.spawn_unit(Box::pin(future));
+    }
+
+    /// Calls `callback` after `delay`, counted from now (one reading of the clock). Resolution: one
+    /// millisecond, rounded up, so never early (law 10).
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Closed`].
+    pub fn after(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Result<Timer> {
+        self.at(later(Instant::now(), delay), callback)
+    }
+
+    /// Calls `callback` at `deadline`; one that is past, in the next turn.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Closed`].
+    pub fn at(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> Result<Timer> {
+        self.local.check()?;
+        let tick = self.local.deadline_tick(deadline);
+        let serial = self.local.state.borrow_mut().draw_serial();
+        let slot = self.local.timers.borrow_mut().insert((serial, Box::new(callback))) as u32;
+        let callback = Token { slot, serial };
+        let job = Job::new(Kind::Timer, callback);
+        let key = self.local.state.borrow_mut().add_timer(tick, job);
+        Ok(Timer { key, callback })
+    }
+
+    /// Cancels a timer and drops its callback. False if the callback has been called or cancelled; one
+    /// that is due in this turn and still to be called is not.
+    pub fn cancel(&self, timer: Timer) -> bool {
+        let Some(callback) = self.local.take_timer(timer.callback) else { return false };
+        // `None` if it has fired: its job finds no callback.
+        let _fired = self.local.state.borrow_mut().wheel.cancel(timer.key);
+        drop(callback);
+        true
+    }
+
+    /// Ends [`Reactor::run`](crate::Reactor::run) after this turn.
+    pub fn stop(&self) {
+        self.local.stop.set(true);
+    }
+
+    /// The clock as the turn read it: for deadlines that may be a turn old, without a reading of
+    /// their own.
+    pub fn now(&self) -> Instant {
+        self.local.now.get()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.local.shared().counters.read()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("local", &self.local).finish()
+    }
+}
+
+/// `start + delay`; where `Instant` cannot hold the sum, some thirty years on.
+pub(crate) fn later(start: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    start.checked_add(delay).unwrap_or_else(|| start + FAR)
+}

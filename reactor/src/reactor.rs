@@ -1,0 +1,318 @@
+//! The reactor itself: build, run, turn, block on, after a fork, and the order of its end.
+//!
+//! It owns what only the turning thread needs (mio's buffer of events) and the right to turn. All else
+//! is in `local`, which handles share. Next: `time`.
+
+use std::fmt;
+use std::future::Future;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::local::Local;
+use crate::remote::Remote;
+use crate::stats::Stats;
+use crate::sys::socket;
+
+/// Rounds in which the tasks' drops may leave something behind before the rest is leaked to the
+/// drop of the tables.
+const DROP_ROUNDS: usize = 64;
+
+/// An event loop, owned by one thread.
+///
+/// # Threads and fork
+/// Not `Send`. In a forked child every method answers [`Error::Forked`] until
+/// [`after_fork`](Self::after_fork), and its drop does nothing to the parent.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep};
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// let answer = reactor.block_on(async {
+///     sleep(Duration::from_millis(5)).await;
+///     42
+/// })?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
+pub struct Reactor {
+    local: Rc<Local>,
+    events: mio::Events,
+}
+
+/// Builds a [`Reactor`] with other budgets than the defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builder {
+    config: Config,
+    first_serial: u32,
+}
+
+impl Builder {
+    /// The budgets and thresholds.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where the serials start, so that a test can stand near their wrap (law 2).
+    #[doc(hidden)]
+    pub fn first_serial(mut self, serial: u32) -> Self {
+        self.first_serial = serial;
+        self
+    }
+
+    /// Builds the reactor.
+    ///
+    /// # System calls
+    /// `epoll_create1`, `eventfd`, one `epoll_ctl`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a budget of 0; [`Error::Os`], mostly EMFILE.
+    pub fn build(self) -> Result<Reactor> {
+        let Config { events, jobs, remote, timers, .. } = self.config;
+        if [events, jobs, remote, timers].contains(&0) {
+            return Err(Error::Argument("a budget of 0 would never run anything: use 1 or more"));
+        }
+        let local = Local::new(self.config, self.first_serial)?;
+        Ok(Reactor { local, events: mio::Events::with_capacity(events) })
+    }
+}
+
+impl Reactor {
+    /// A reactor with the default budgets.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A builder.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// For this thread.
+    pub fn handle(&self) -> Handle {
+        Handle { local: Rc::clone(&self.local) }
+    }
+
+    /// For other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.local.shared())
+    }
+
+    /// Turns until [`Handle::stop`] or [`Remote::stop`] is called.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Nested`] while a reactor runs on this thread, be it another one,
+    /// [`Error::Os`] if the wait fails.
+    ///
+    /// # Panics
+    /// With the panic of a callback, or of a task whose handle is gone. The reactor stays usable.
+    pub fn run(&mut self) -> Result<()> {
+        let _entered = self.enter_to_block()?;
+        while !self.local.stop.replace(false) {
+            self.local.turn(&mut self.events, None)?;
+        }
+        Ok(())
+    }
+
+    /// One turn: sleeps at most for `limit` (`None`: until something happens), and not at all if
+    /// something is ready. Returns how many callbacks and tasks ran.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); but inside another reactor it may turn, which so embeds it.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self, limit: Option<Duration>) -> Result<usize> {
+        let _entered = self.enter()?;
+        self.local.turn(&mut self.events, limit)
+    }
+
+    /// Runs a future to its end, and everything else meanwhile.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); the future is dropped.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run), and with the future's own panic.
+    pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output> {
+        let _entered = self.enter_to_block()?;
+        let mut future = pin!(future);
+        let root = Root::new(&self.local);
+        let waker = self.local.task_waker(root.token);
+        loop {
+            if self.local.root_ready.replace(false)
+                && self.local.state.borrow_mut().tasks.start(root.token)
+            {
+                if let Poll::Ready(output) = self.local.poll_as(root.token, future.as_mut(), &waker)
+                {
+                    return Ok(output);
+                }
+                self.local.state.borrow_mut().suspend(root.token);
+                self.local.settle_wakeup();
+            }
+            self.local.turn(&mut self.events, None)?;
+        }
+    }
+
+    /// Makes the reactor usable in a forked child.
+    ///
+    /// It opens a fresh epoll and mailbox, registers again the listening sockets that callbacks hold,
+    /// and drops every other callback, task (with the sources inside) and timer: a connection has one
+    /// owner, the parent. In a process that has not forked it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Os`] if the kernel refuses the new objects.
+    pub fn after_fork(&mut self) -> Result<()> {
+        if !self.local.forked() {
+            return Ok(());
+        }
+        let kept = self.take_listeners();
+        self.drop_everything();
+        self.local.reopen()?;
+        for kept in kept {
+            let (token, order) = self.local.state.borrow_mut().add_callback(
+                kept.fd,
+                kept.interest,
+                kept.trigger,
+                kept.place,
+            );
+            self.local.keep_callback(token, kept.callback);
+            self.local.carry_out(order)?;
+        }
+        Ok(())
+    }
+
+    /// The earliest deadline, for a loop that embeds this one; see [`turn`](Self::turn).
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let state = self.local.state.borrow();
+        if state.is_busy() {
+            return Some(Instant::now());
+        }
+        let now = Instant::now();
+        state.wheel.next_deadline().and_then(|tick| now.checked_add(self.local.until(tick, now)))
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.handle().stats()
+    }
+
+    /// Whoever blocks inside a reactor that runs on this thread would bring it to a standstill. One
+    /// that was inherited by a fork does not run here.
+    fn enter_to_block(&self) -> Result<crate::local::Entered> {
+        if Local::current().is_some_and(|outer| outer.check().is_ok()) {
+            self.local.check()?;
+            return Err(Error::Nested);
+        }
+        self.enter()
+    }
+
+    fn enter(&self) -> Result<crate::local::Entered> {
+        self.local.check()?;
+        if self.local.turning.get() {
+            return Err(Error::Nested);
+        }
+        Ok(self.local.enter())
+    }
+
+    fn take_listeners(&self) -> Vec<Kept> {
+        let state = self.local.state.borrow();
+        let mut callbacks = self.local.callbacks.borrow_mut();
+        let mut kept = Vec::new();
+        for (token, slot) in state.registry.iter() {
+            if socket::is_listening_number(slot.fd)
+                && let Some(callback) = callbacks.get_mut(token.index()).and_then(Option::take)
+            {
+                let (fd, interest, place) = (slot.fd, slot.interest, slot.place);
+                kept.push(Kept { fd, interest, trigger: slot.trigger(), place, callback });
+            }
+        }
+        kept
+    }
+
+    /// Drops the users' values, and then their drops' leavings, for a bounded number of rounds.
+    fn drop_everything(&self) {
+        for _ in 0..DROP_ROUNDS {
+            let tasks = self.local.tasks.take();
+            let callbacks = self.local.callbacks.take();
+            let timers = self.local.timers.take();
+            let wakers = self.local.wakers.take();
+            if tasks.is_empty() && callbacks.is_empty() && timers.is_empty() && wakers.is_empty() {
+                break;
+            }
+            // Tasks first: the sources inside them deregister.
+            drop(tasks);
+            drop(callbacks);
+            drop(timers);
+            drop(wakers);
+        }
+        self.local.state.borrow_mut().clear();
+    }
+}
+
+/// A listener's callback, on its way into a child's fresh epoll.
+struct Kept {
+    fd: RawFd,
+    interest: crate::Interest,
+    trigger: crate::Trigger,
+    place: &'static std::panic::Location<'static>,
+    callback: crate::local::Callback,
+}
+
+impl AsRawFd for Reactor {
+    /// The epoll's number: readable when the kernel has something to report. -1 after the end.
+    fn as_raw_fd(&self) -> RawFd {
+        self.local.poll_fd().unwrap_or(-1)
+    }
+}
+
+impl Drop for Reactor {
+    /// Deregisters every source (DEL before close), then drops tasks, callbacks and timers. Handles
+    /// and registrations that live on answer [`Error::Closed`].
+    fn drop(&mut self) {
+        self.local.close();
+        let _entered = self.local.enter();
+        self.drop_everything();
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+/// The future that `block_on` polls itself, as a task; it ends with `block_on`, however that ends.
+struct Root<'a> {
+    local: &'a Local,
+    token: crate::Token,
+}
+
+impl<'a> Root<'a> {
+    #[track_caller]
+    fn new(local: &'a Local) -> Self {
+        let token = local.state.borrow_mut().add_task(std::panic::Location::caller());
+        local.root.set(Some(token));
+        Self { local, token }
+    }
+}
+
+impl Drop for Root<'_> {
+    fn drop(&mut self) {
+        self.local.state.borrow_mut().tasks.remove(self.token);
+        self.local.root.set(None);
+        self.local.root_ready.set(false);
+        self.local.settle_wakeup();
+    }
+}

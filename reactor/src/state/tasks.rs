@@ -1,0 +1,138 @@
+//! A task's states: idle, queued, running, woken while running.
+//!
+//! The future itself lives with the executor; here is only whether it must be polled. A wake during
+//! the poll is kept and sends the task to the back of the queue. Next: `detector`.
+
+use std::panic::Location;
+
+use slab::Slab;
+
+use crate::token::Token;
+
+/// Whether a task is to be polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TaskState {
+    Idle,
+    Queued,
+    Running,
+    Woken,
+}
+
+#[derive(Debug)]
+struct Task {
+    serial: u32,
+    state: TaskState,
+    spawned: &'static Location<'static>,
+}
+
+/// The tasks of a reactor.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    slots: Slab<Task>,
+}
+
+impl Tasks {
+    /// A new task, already queued: the caller pushes its first job.
+    pub fn insert(&mut self, serial: u32, spawned: &'static Location<'static>) -> Token {
+        let slot = self.slots.insert(Task { serial, state: TaskState::Queued, spawned }) as u32;
+        Token { slot, serial }
+    }
+
+    /// Asks for a poll. True if the caller must push a job: neither queued already nor ended.
+    #[must_use]
+    pub fn wake(&mut self, token: Token) -> bool {
+        let Some(task) = self.task(token) else { return false };
+        let (next, push) = match task.state {
+            TaskState::Idle => (TaskState::Queued, true),
+            TaskState::Running => (TaskState::Woken, false),
+            unchanged @ (TaskState::Queued | TaskState::Woken) => (unchanged, false),
+        };
+        task.state = next;
+        push
+    }
+
+    /// Its job came up. True if it is to be polled: false if it has ended meanwhile.
+    #[must_use]
+    pub fn start(&mut self, token: Token) -> bool {
+        let Some(task) = self.task(token) else { return false };
+        debug_assert_eq!(task.state, TaskState::Queued);
+        task.state = TaskState::Running;
+        true
+    }
+
+    /// Its poll answered `Pending`. True if the caller must push a job: it was woken meanwhile.
+    #[must_use]
+    pub fn suspend(&mut self, token: Token) -> bool {
+        let Some(task) = self.task(token) else { return false };
+        let woken = task.state == TaskState::Woken;
+        task.state = if woken { TaskState::Queued } else { TaskState::Idle };
+        woken
+    }
+
+    /// Ends a task. False if it has ended already.
+    pub fn remove(&mut self, token: Token) -> bool {
+        let known = self.task(token).is_some();
+        if known {
+            self.slots.remove(token.index());
+        }
+        known
+    }
+
+    /// True while the task has not ended.
+    pub fn contains(&self, token: Token) -> bool {
+        self.slots.get(token.index()).is_some_and(|task| task.serial == token.serial)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Every task, with the place that spawned it.
+    pub fn iter(&self) -> impl Iterator<Item = (Token, &'static Location<'static>)> {
+        self.slots
+            .iter()
+            .map(|(slot, task)| (Token { slot: slot as u32, serial: task.serial }, task.spawned))
+    }
+
+    fn task(&mut self, token: Token) -> Option<&mut Task> {
+        self.slots.get_mut(token.index()).filter(|task| task.serial == token.serial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_queued_once_however_often_it_is_woken() {
+        let mut tasks = Tasks::default();
+        let token = tasks.insert(1, Location::caller());
+        assert!(!tasks.wake(token), "a new task is queued already");
+        assert!(tasks.start(token));
+        assert!(!tasks.wake(token), "a running task is queued when it suspends");
+        assert!(tasks.suspend(token));
+        assert!(tasks.start(token));
+        assert!(!tasks.suspend(token));
+        assert!(tasks.wake(token));
+        assert!(!tasks.wake(token));
+    }
+
+    #[test]
+    fn law_02_a_late_wake_does_not_reach_the_next_task_in_the_slot() {
+        let mut tasks = Tasks::default();
+        let old = tasks.insert(1, Location::caller());
+        assert!(tasks.remove(old));
+        let new = tasks.insert(2, Location::caller());
+        assert_eq!(old.slot, new.slot);
+        assert!(tasks.start(new));
+        assert!(!tasks.suspend(new));
+        assert!(!tasks.wake(old) && !tasks.start(old) && !tasks.remove(old));
+        assert!(tasks.wake(new));
+    }
+}

@@ -1,0 +1,199 @@
+//! Time for futures: sleep, timeout, interval, yield.
+//!
+//! A [`Sleep`] arms its timer at its first poll and disarms it when dropped. Resolution: one
+//! millisecond, rounded up, so never early (law 10). Next: `io`.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::handle::later;
+use crate::local::Local;
+use crate::state::ready::Job;
+use crate::state::wheel::TimerKey;
+
+/// Waits for `duration`, counted from now (one reading of the clock).
+///
+/// # Panics
+/// When it is polled where no reactor turns.
+///
+/// # Cancel safety
+/// Dropping it disarms the timer.
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(later(Instant::now(), duration))
+}
+
+/// Waits until `deadline`; one that is past is over at the first poll.
+///
+/// # Panics
+/// As [`sleep`].
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline, armed: None }
+}
+
+/// Gives the output of `future`, or [`Error::TimedOut`] if `duration` passes first.
+///
+/// # Errors
+/// [`Error::TimedOut`]; the future is dropped.
+///
+/// # Cancel safety
+/// That of `future`.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output> {
+    let mut future = pin!(future);
+    let mut sleep = sleep(duration);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        sleep.poll_elapsed(cx).map(|()| Err(Error::TimedOut))
+    })
+    .await
+}
+
+/// Lets everything else that is ready run first: the task goes to the back of the queue.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A future that waits for a deadline; see [`sleep`].
+pub struct Sleep {
+    deadline: Instant,
+    armed: Option<Armed>,
+}
+
+/// The timer in the wheel, and the job that it wakes.
+struct Armed {
+    local: Rc<Local>,
+    key: TimerKey,
+    job: Job,
+}
+
+impl Sleep {
+    /// When it ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Moves the end, without a reading of the clock. An armed timer moves with it: O(1).
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        let Some(armed) = &self.armed else { return };
+        let tick = armed.local.deadline_tick(deadline);
+        if !armed.local.state.borrow_mut().wheel.reset(armed.key, tick) {
+            self.armed = None;
+        }
+    }
+
+    /// Ready once the deadline has passed; else `cx` is woken then. For futures written by hand.
+    ///
+    /// # Panics
+    /// Where no reactor turns.
+    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.armed {
+            None => self.arm(cx),
+            Some(armed) => {
+                if armed.local.state.borrow().wheel.deadline(armed.key).is_none() {
+                    self.armed = None;
+                    return Poll::Ready(());
+                }
+                let job = armed.local.job_for(cx.waker(), armed.job);
+                if job != armed.job {
+                    // Another waker: the timer moves to it.
+                    let mut state = armed.local.state.borrow_mut();
+                    state.wheel.cancel(armed.key);
+                    let tick = armed.local.deadline_tick(self.deadline);
+                    (armed.key, armed.job) = (state.add_timer(tick, job), job);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn arm(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let local = Local::current().expect(
+            "sleep is polled inside Reactor::block_on, run or turn, where a reactor is current",
+        );
+        let tick = local.deadline_tick(self.deadline);
+        if tick <= local.tick(local.now.get()) {
+            return Poll::Ready(());
+        }
+        let job = local.job_for(cx.waker(), Job::NOBODY);
+        let key = local.state.borrow_mut().add_timer(tick, job);
+        self.armed = Some(Armed { local, key, job });
+        Poll::Pending
+    }
+
+    /// Disarms it; the next poll arms it again, at the same deadline.
+    pub fn disarm(&mut self) {
+        if let Some(armed) = self.armed.take() {
+            armed.local.state.borrow_mut().wheel.cancel(armed.key);
+            armed.local.forget_waker(armed.job);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_elapsed(cx)
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let armed = self.armed.is_some();
+        f.debug_struct("Sleep").field("deadline", &self.deadline).field("armed", &armed).finish()
+    }
+}
+
+/// Ticks at a fixed distance; a late tick does not move the later ones, and ticks that were missed
+/// are told as one.
+#[derive(Debug)]
+pub struct Interval {
+    sleep: Sleep,
+    period: Duration,
+}
+
+/// An [`Interval`] whose first tick is one period from now.
+///
+/// # Panics
+/// If `period` is zero.
+pub fn interval(period: Duration) -> Interval {
+    assert!(!period.is_zero(), "an interval needs a period above zero");
+    Interval { sleep: sleep(period), period }
+}
+
+impl Interval {
+    /// Waits for the next tick, and says when it was due.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn tick(&mut self) -> Instant {
+        poll_fn(|cx| self.sleep.poll_elapsed(cx)).await;
+        let due = self.sleep.deadline();
+        let late = Instant::now().saturating_duration_since(due);
+        let missed = late.as_nanos() / self.period.as_nanos();
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX - 1);
+        self.sleep.reset(later(due, self.period.saturating_mul(missed + 1)));
+        due
+    }
+}

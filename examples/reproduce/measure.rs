@@ -11,12 +11,12 @@
 //! Next: `report`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use squall_support::client::{self, Client};
 
+use crate::exchange::{Exchange, Kind};
 use crate::process::{Server, Snapshot, Started};
 use crate::rows::{self, Handler, Row, Start, System, Trigger};
 use crate::verdict::{Observed, Pace, Ping, Verdict, judge};
@@ -121,28 +121,6 @@ struct Load<'a> {
     late: Duration,
 }
 
-/// A connection with the answers that it still waits for.
-struct Exchange {
-    /// `None` once it has all its answers or will get no more.
-    client: Option<Client>,
-    kind: Kind,
-    wanted: usize,
-    sent: Instant,
-    /// When the last answer that was wanted came.
-    answered: Option<Instant>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Slow,
-    /// Opened ahead for a quick request.
-    Spare,
-    /// A quick request, and the number of its moment.
-    Ping(u32),
-    /// The same to the control.
-    Control(u32),
-}
-
 impl<'a> Load<'a> {
     fn new(row: &'a Row, server: &'a Server, control: &'a Server) -> Self {
         Self { row, server, control, exchanges: Vec::new(), late: Duration::ZERO }
@@ -190,8 +168,8 @@ impl<'a> Load<'a> {
             thread::sleep(ms(50));
             for index in 0..self.exchanges.len() {
                 if self.exchanges[index].kind == Kind::Slow {
-                    self.exchanges[index].ask("/slow")?;
-                    self.pause_between_requests();
+                    self.exchanges[index].ask("/slow");
+                    self.pause_between_requests()?;
                 }
             }
             let mut now = Instant::now();
@@ -212,34 +190,29 @@ impl<'a> Load<'a> {
     /// until both workers own some: a burst is accepted by both, if it is long enough.
     fn connect_slow(&mut self) -> io::Result<()> {
         let slow = self.row.slow_clients();
+        if !self.row.by_chance() {
+            return (0..slow).try_for_each(|_| self.open(Kind::Slow).map(drop));
+        }
         let mut burst = slow;
-        while self.row.by_chance() && self.exchanges.len() + burst <= CROWD {
+        while self.server.least_accepted() < OWNED && self.exchanges.len() + burst <= CROWD {
             for _ in 0..burst {
-                self.open(self.server.address, Kind::Spare)?;
+                self.open(Kind::Spare)?;
             }
             thread::sleep(ms(20));
-            if self.server.least_accepted() >= OWNED {
-                break;
-            }
             burst += slow;
         }
         // Evenly among them, as neighbours often have one owner.
         let step = self.exchanges.len() / slow;
-        for index in 0..slow {
-            match self.exchanges.get_mut(index * step) {
-                Some(spare) => spare.kind = Kind::Slow,
-                None => drop(self.open(self.server.address, Kind::Slow)?),
-            }
+        for spare in self.exchanges.iter_mut().step_by(step).take(slow) {
+            spare.kind = Kind::Slow;
         }
         Ok(())
     }
 
     /// Where the outcome is by chance, a worker shall be back at its wait before the next report,
     /// so that all go to the same one, whoever owns the connection.
-    fn pause_between_requests(&self) {
-        if self.row.by_chance() {
-            thread::sleep(ms(1));
-        }
+    fn pause_between_requests(&mut self) -> io::Result<()> {
+        if self.row.by_chance() { self.drive(Instant::now() + ms(1)) } else { Ok(()) }
     }
 
     /// Notes how late it is, and returns what time it is.
@@ -256,8 +229,8 @@ impl<'a> Load<'a> {
             rows::Client::SendsMore => {
                 for index in 0..self.exchanges.len() {
                     if self.exchanges[index].kind == Kind::Slow {
-                        self.exchanges[index].ask("/quick")?;
-                        self.pause_between_requests();
+                        self.exchanges[index].ask("/quick");
+                        self.pause_between_requests()?;
                     }
                 }
             }
@@ -268,32 +241,29 @@ impl<'a> Load<'a> {
     /// A quick request to the control and one to the server; where the outcome is by chance, an
     /// equal share of the connections that were opened ahead is used for it.
     fn ping(&mut self, moment: u32) -> io::Result<()> {
-        self.open(self.control.address, Kind::Control(moment))?.ask("/quick")?;
+        self.open(Kind::Control(moment))?.ask("/quick");
         if !self.row.by_chance() {
-            return self.open(self.server.address, Kind::Ping(moment))?.ask("/quick");
+            self.open(Kind::Ping(moment))?.ask("/quick");
+            return Ok(());
         }
         for index in 0..self.exchanges.len() {
             let exchange = &mut self.exchanges[index];
             if exchange.kind == Kind::Spare && index as u32 % PINGS == moment % PINGS {
                 exchange.kind = Kind::Ping(moment);
                 exchange.sent = Instant::now();
-                exchange.ask("/quick")?;
-                self.pause_between_requests();
+                exchange.ask("/quick");
+                self.pause_between_requests()?;
             }
         }
         Ok(())
     }
 
-    fn open(&mut self, address: SocketAddr, kind: Kind) -> io::Result<&mut Exchange> {
-        let sent = Instant::now(); // the connect is part of the wait
-        let client = Client::connect(address, MISSING)?;
-        self.exchanges.push(Exchange {
-            client: Some(client),
-            kind,
-            wanted: 0,
-            sent,
-            answered: None,
-        });
+    fn open(&mut self, kind: Kind) -> io::Result<&mut Exchange> {
+        let address = match kind {
+            Kind::Control(_) => self.control.address,
+            Kind::Slow | Kind::Spare | Kind::Ping(_) => self.server.address,
+        };
+        self.exchanges.push(Exchange::open(address, kind, MISSING)?);
         Ok(self.exchanges.last_mut().expect("just pushed"))
     }
 
@@ -375,42 +345,5 @@ impl<'a> Load<'a> {
             pings: pings.collect(),
             missing: self.exchanges.iter().filter(missing).count(),
         }
-    }
-}
-
-impl Exchange {
-    /// Sends a request, unless the connection is closed.
-    fn ask(&mut self, target: &str) -> io::Result<()> {
-        self.wanted += 1;
-        self.client.as_mut().map_or(Ok(()), |client| client.get(target))
-    }
-
-    /// Takes what came, and closes after the last answer: a client stays no longer than it must.
-    /// Where a connection breaks no answer will come.
-    fn receive(&mut self) {
-        let Some(client) = &mut self.client else {
-            return;
-        };
-        let mut answer = client.receive_answer();
-        while let Ok(Some(_)) = answer {
-            self.wanted -= 1;
-            if self.wanted == 0 {
-                self.answered = Some(Instant::now());
-                self.client = None;
-                return;
-            }
-            answer = client.buffered_answer();
-        }
-        if answer.is_err() {
-            self.client = None;
-        }
-    }
-
-    fn waits(&self) -> bool {
-        self.client.is_some() && self.wanted > 0
-    }
-
-    fn wait(&self) -> Duration {
-        self.answered.unwrap_or_else(Instant::now) - self.sent
     }
 }

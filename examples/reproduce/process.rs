@@ -1,7 +1,7 @@
 //! A server as a process: started, watched and ended.
 //!
 //! Its figures come from two places, neither of which disturbs it: /proc for the CPU, the page for
-//! what it counts itself. Dropping a [`Server`] ends it with its workers. Next: `measure`.
+//! what it counts itself. Dropping a [`Server`] ends it with its workers. Next: `exchange`.
 
 use std::fs::File;
 use std::io;

@@ -15,6 +15,7 @@ mod naive;
 mod squall;
 mod tornado;
 mod process;
+mod exchange;
 mod measure;
 mod report;
 

@@ -85,7 +85,7 @@ impl Local {
     /// How long the wait may last: until the earliest timer, and not at all if something is ready.
     fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
         let state = self.state.borrow();
-        if state.is_busy() || self.root_ready.get() || self.stop.get() {
+        if state.is_busy() || self.root_ready.get() {
             return Some(Duration::ZERO);
         }
         let due = state.wheel.next_deadline().map(|tick| self.until(tick, Instant::now()));

@@ -362,6 +362,16 @@ impl Local {
             let _ = self.carry_out(Some(order));
         }
         self.poll.replace(None);
+        self.close_mailbox();
+    }
+
+    /// Whoever sends from now on is told so; what was not heard is dropped (user code). In a forked
+    /// child the parent's end is leaked.
+    fn close_mailbox(&self) {
+        let receiver = self.receiver.replace(ManuallyDrop::new(crossbeam_channel::never()));
+        if !self.forked() {
+            drop(ManuallyDrop::into_inner(receiver));
+        }
     }
 }
 
@@ -399,10 +409,7 @@ pub(crate) fn poll_operation(cx: &Context<'_>) -> Poll<()> {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if !self.forked() {
-            let (_, empty) = crossbeam_channel::bounded(0);
-            drop(ManuallyDrop::into_inner(self.receiver.replace(ManuallyDrop::new(empty))));
-        }
+        self.close_mailbox();
     }
 }
 

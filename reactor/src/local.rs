@@ -37,6 +37,8 @@ use crate::wakeup::Wakeup;
 
 /// A source's closure; it owns its share of the source.
 pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
+/// A timer's closure.
+pub(crate) type TimerCallback = Box<dyn FnOnce()>;
 /// A task's future.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -85,7 +87,7 @@ pub(crate) struct Local {
     /// Wakers that are not a task's own, each with its serial.
     pub(crate) wakers: RefCell<Slab<(u32, Waker)>>,
     /// Closures of timers, each with its serial.
-    pub(crate) timers: RefCell<Slab<(u32, Box<dyn FnOnce()>)>>,
+    pub(crate) timers: RefCell<Slab<(u32, TimerCallback)>>,
     poll: RefCell<Option<mio::Poll>>,
     shared: RefCell<Arc<Shared>>,
     receiver: RefCell<ManuallyDrop<Receiver<Message>>>,

@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, is, name_stops, skip, trim_ows, value_stops, word};
+use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl HeadSpans {
             if let [b'\r', b'\n', ..] = rest {
                 return Ok(Some(*line + 2));
             }
-            let mut colon = skip(rest, name_stops);
+            let mut colon = skip_words(rest, name_stops);
             if colon.first() != Some(&b':')
                 || colon.len() == rest.len()
                 || self.lines.len() >= max_lines

@@ -4,7 +4,7 @@
 //! them is cleared and used again, so a steady server never allocates for it. Six names steer the
 //! connection itself; they are recognised while the line is read, by length and first bytes, so
 //! that framing needs no look-up. Absent: the order of a map, folding, and any joining of lines: a
-//! name may stand on several, and a caller that cares asks for all. Next: `head`.
+//! name may stand on several, and a caller that cares asks for all. Next: `target`.
 
 use std::fmt;
 use std::ops::Range;

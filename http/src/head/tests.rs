@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::grammar::split_authority;
 use crate::status::StatusCode;
 
 /// A head as owned values, or what is wrong with it.

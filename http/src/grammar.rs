@@ -182,7 +182,8 @@ const fn classes_of(byte: u8) -> u8 {
     let text = vchar || matches!(byte, b' ' | b'\t' | 0x80..);
     let mut classes = 0;
     if alphanumeric
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
+        || matches!(byte, b'^'..=b'`' | b'|' | b'~')
     {
         classes |= TCHAR;
     }

@@ -79,6 +79,9 @@ impl HeadParser {
         if self.stage == Stage::Done {
             self.clear();
         }
+        if window.len() < self.line {
+            return Ok(None); // not the same bytes with more: what was read is not there
+        }
         let end = self.read(window, limits)?;
         match end {
             Some(_) => self.stage = Stage::Done,

@@ -1,8 +1,8 @@
 //! The four forms of a request target, and which method may have which.
 //!
-//! The one idea: the form is decided once, while the request line is read, so that later nobody asks
-//! what a target without a leading `/` might mean. Absent: decoding of `%41`, and removal of `..`;
-//! both belong to whoever maps a path to something. Next: `head`.
+//! The one idea: the form is decided once, while the request line is read, so that nobody asks
+//! later what a target without a leading `/` might mean. Absent: decoding of `%41`, and removal of
+//! `..`; both belong to whoever maps a path to something. Next: `head`.
 
 use crate::error::Error;
 use crate::grammar::split_authority;

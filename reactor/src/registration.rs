@@ -37,11 +37,7 @@ impl Entry {
         Self::added(local, token, order)
     }
 
-    fn added(
-        local: &Rc<Local>,
-        token: Token,
-        order: Option<Order>,
-    ) -> Result<Self> {
+    fn added(local: &Rc<Local>, token: Token, order: Option<Order>) -> Result<Self> {
         if let Err(error) = local.carry_out(order) {
             // The kernel does not know it, so there is nothing to delete.
             let _ = local.state.borrow_mut().remove_source(token);

@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     wakeup: Wakeup,
     waker: mio::Waker,
     // Leaked in a child: a thread that the fork did not copy may hold the channel's lock.
-    sender: ManuallyDrop<Sender<Message>>,
+    sender: Option<Sender<Message>>,
 }
 
 /// What a task's waker points at.
@@ -435,7 +435,8 @@ impl Shared {
             // The closure inside is the caller's own and may be dropped here.
             return Err(Error::Forked);
         }
-        self.sender.send(message).map_err(|_| Error::Closed)?;
+        let sender = self.sender.as_ref().ok_or(Error::Closed)?;
+        sender.send(message).map_err(|_| Error::Closed)?;
         if self.wakeup.notify() {
             self.waker.wake().map_err(Error::os("write to the eventfd"))?;
         }
@@ -445,10 +446,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.born.forked() {
-            let (unused, _) = crossbeam_channel::bounded(0);
-            let sender = std::mem::replace(&mut self.sender, ManuallyDrop::new(unused));
-            drop(ManuallyDrop::into_inner(sender));
+        if self.born.forked() {
+            std::mem::forget(self.sender.take());
         }
     }
 }
@@ -475,7 +474,7 @@ fn open() -> Result<(mio::Poll, Arc<Shared>, Receiver<Message>)> {
         counters: Counters::default(),
         wakeup: Wakeup::new(),
         waker,
-        sender: ManuallyDrop::new(sender),
+        sender: Some(sender),
     };
     Ok((poll, Arc::new(shared), receiver))
 }

@@ -27,6 +27,7 @@ use crate::interest::{Answer, Interest, Readiness};
 use crate::state::State;
 use crate::state::ready::{Job, Kind};
 use crate::state::registry::{Call, Order};
+use crate::state::waiters::Side;
 use crate::stats::Counters;
 use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
@@ -291,20 +292,31 @@ impl Local {
             }
             return job;
         }
-        if last != Job::NOBODY && last.kind() == Kind::Waker {
-            let wakers = self.wakers.borrow();
-            let kept = wakers.get(last.token().index());
-            if kept.is_some_and(|(serial, kept)| {
-                *serial == last.token().serial && kept.will_wake(waker)
-            }) {
-                return last;
-            }
+        if self.means(last, waker) {
+            return last;
         }
         self.forget_waker(last);
         let waker = waker.clone();
         let serial = self.state.borrow_mut().draw_serial();
         let slot = self.wakers.borrow_mut().insert((serial, waker)) as u32;
         Job::new(Kind::Waker, Token { slot, serial })
+    }
+
+    /// The job by which a foreign waker stands at a side of a source already; else `NOBODY`.
+    pub(crate) fn standing(&self, token: Token, side: Side, waker: &Waker) -> Job {
+        let state = self.state.borrow();
+        let mut standing = state.registry.standing(token, side);
+        standing.find(|job| self.means(*job, waker)).unwrap_or(Job::NOBODY)
+    }
+
+    /// True if `job` wakes this foreign waker.
+    fn means(&self, job: Job, waker: &Waker) -> bool {
+        let token = job.token();
+        job != Job::NOBODY && job.kind() == Kind::Waker && {
+            let wakers = self.wakers.borrow();
+            let kept = wakers.get(token.index());
+            kept.is_some_and(|(serial, kept)| *serial == token.serial && kept.will_wake(waker))
+        }
     }
 
     /// Takes a foreign waker out of the table.

@@ -106,6 +106,8 @@ pub(crate) struct Local {
     pub(crate) running: Cell<Option<(Token, usize)>>,
     /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// The embedding loop may sleep, and the wake-up protocol says so.
+    embedded_sleep: Cell<bool>,
     /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
     pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
@@ -146,6 +148,7 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            embedded_sleep: Cell::new(false),
             unsettled: Cell::new(None),
             touched: Cell::new(false),
             _alive: Alive::reactor(),
@@ -255,7 +258,23 @@ impl Local {
 
     /// See [`Wakeup::awake`].
     pub(crate) fn awake(&self) {
+        self.embedded_sleep.set(false);
         self.shared.borrow().wakeup.awake();
+    }
+
+    /// A loop that embeds this one is about to sleep on the epoll's descriptor: from here on a
+    /// message is written to the eventfd. False if there is mail already.
+    pub(crate) fn try_embedded_sleep(&self) -> bool {
+        let sleeps = self.embedded_sleep.get() || (self.mail() == 0 && self.try_sleep());
+        self.embedded_sleep.set(sleeps);
+        sleeps && self.mail() == 0
+    }
+
+    /// The turn begins: the embedding loop is back.
+    pub(crate) fn end_embedded_sleep(&self) {
+        if self.embedded_sleep.get() {
+            self.awake();
+        }
     }
 
     // The clock.

@@ -24,7 +24,6 @@ use crate::encode::{
 };
 use crate::error::Error;
 use crate::framing::{Expectation, Framing, expectation, framing};
-use crate::head::TargetForm;
 use crate::limits::Limits;
 use crate::method::Method;
 use crate::protocol::{After, BodyReader, Unread, unread};
@@ -32,6 +31,7 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::slots::Workspace;
 use crate::status::StatusCode;
+use crate::target::TargetForm;
 use crate::watch::{Fin, Watch};
 
 /// Answers that wait for their batch to end; beyond this they are sent.

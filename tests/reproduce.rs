@@ -234,7 +234,15 @@ fn every_combination_is_there_once_and_the_story_is_part_of_it() {
     }
 }
 
-// evidence for the start on real Tornado: until 3.11 a child keeps its parent's loop.
+#[test]
+fn a_row_is_picked_by_any_words_of_its_name() {
+    let picked = |words| Row::all(None).iter().filter(|row| row.matches(words)).count();
+    assert_eq!(picked("naive listen-then-fork level blocks leaves"), 1);
+    assert_eq!(picked("level naive"), 27);
+    assert_eq!((picked("squall"), picked("sends-more"), picked("snow")), (27, 27, 0));
+}
+
+// Until Python 3.11 a forked child keeps its parent's loop, and spins; from 3.12 it hangs.
 #[test]
 fn what_tornado_is_expected_to_do_depends_on_its_python() {
     let spins = |minor| {

@@ -9,6 +9,7 @@
 //! | 10 + 8 w | of these without progress: nothing accepted, received, ended or due |
 //! | 11 + 8 w | slow handlers begun |
 //! | 12 + 8 w | slow handlers returned, or dropped unfinished |
+//! | 13 + 8 w | connections accepted |
 //!
 //! The page is the server's standard input, so that a server in Python finds it, too
 //! (tornado_server.py). Each word has one writer at a time. Next: `naive`.
@@ -78,10 +79,14 @@ impl Worker {
     }
 
     /// The same in bulk, for a loop that counts by itself.
-    #[allow(dead_code)] // used by Squall's server
     pub fn set_wakeups(&self, all: u64, without_progress: u64) {
         self.page.word(self.base + 1).store(all, Relaxed);
         self.page.word(self.base + 2).store(without_progress, Relaxed);
+    }
+
+    /// A connection is this worker's.
+    pub fn count_accept(&self) {
+        self.page.word(self.base + 5).fetch_add(1, Release);
     }
 
     /// A slow handler begins; it has returned once the answer is dropped, on any thread.
@@ -103,6 +108,11 @@ impl Worker {
     /// Slow handlers begun, and those returned.
     pub fn handlers(&self) -> (u64, u64) {
         (self.page.word(self.base + 3).load(Acquire), self.page.word(self.base + 4).load(Acquire))
+    }
+
+    /// Connections accepted.
+    pub fn accepted(&self) -> u64 {
+        self.page.word(self.base + 5).load(Acquire)
     }
 }
 

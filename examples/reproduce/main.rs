@@ -15,6 +15,7 @@ mod naive;
 mod squall;
 mod tornado;
 mod process;
+mod exchange;
 mod measure;
 mod report;
 
@@ -83,6 +84,9 @@ fn run(all: bool, only: Option<&str>, python: Option<&str>, as_json: bool) -> Re
                 let wrong = !report::as_expected(&one);
                 let expected = format!(", but expected {}", report::predicted(&one));
                 eprintln!("{}{}", one.verdict, if wrong { &expected } else { "" });
+                if wrong {
+                    eprintln!("        measured: {}", report::figures(&one));
+                }
                 if let Some(refusal) = &one.refusal {
                     eprintln!("        it says: {refusal}");
                 }

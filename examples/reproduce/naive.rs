@@ -123,6 +123,7 @@ impl Server {
                         busy: false,
                     };
                     self.connections.insert(fd, connection);
+                    self.counters.count_accept();
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(progress),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -1,7 +1,7 @@
 //! A server as a process: started, watched and ended.
 //!
 //! Its figures come from two places, neither of which disturbs it: /proc for the CPU, the page for
-//! what it counts itself. Dropping a [`Server`] ends it with its workers. Next: `measure`.
+//! what it counts itself. Dropping a [`Server`] ends it with its workers. Next: `exchange`.
 
 use std::fs::File;
 use std::io;
@@ -95,6 +95,12 @@ impl Server {
     pub fn handlers(&self) -> (u64, u64) {
         let each = (0..self.pids.len()).map(|index| self.counters.worker(index).handlers());
         each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Connections accepted by the worker that has the fewest.
+    pub fn least_accepted(&self) -> u64 {
+        let each = (0..self.pids.len()).map(|index| self.counters.worker(index).accepted());
+        each.min().unwrap_or(0)
     }
 
     /// The figures of each worker, now.

@@ -6,7 +6,7 @@ use squall_support::table::Table;
 
 use crate::measure::Measured;
 use crate::rows::Row;
-use crate::verdict::Verdict;
+use crate::verdict::{Observed, Verdict};
 
 /// Below the table.
 pub const CLOSING: &str = "\
@@ -93,6 +93,18 @@ pub fn as_expected(measured: &Measured) -> bool {
 pub fn predicted(measured: &Measured) -> String {
     let words: Vec<_> = measured.row.expected().iter().map(Verdict::to_string).collect();
     words.join(" or ")
+}
+
+/// What the verdict was made of, for the one who must find out why it is not the expected one.
+pub fn figures(measured: &Measured) -> String {
+    let Observed { workers, control, pings, missing } = &measured.observed;
+    let mut text = String::new();
+    for pace in workers.iter().chain([control]) {
+        let _ = write!(text, "hot {:.2} for nothing {:.0}/s, ", pace.hot, pace.idle_wakeups);
+    }
+    let worst = pings.iter().max_by_key(|ping| ping.wait);
+    let _ = write!(text, "the last is the control; missing {missing}, worst {worst:?}");
+    text
 }
 
 fn cpu_percent(measured: &Measured) -> Vec<f64> {

@@ -2,8 +2,8 @@
 //!
 //! A row is a system, the way it starts, its trigger, its handler and its client.
 //! [`Row::expected`] is the mechanism of docs/the-bug.md as one function: nothing in it was fitted
-//! to a measurement. [`Row::crowd`] says how many clients make an outcome certain that would
-//! else be a matter of which worker wakes. Pure. Next: `verdict`.
+//! to a measurement. [`Row::by_chance`] says where it takes many clients to make an outcome certain
+//! that would else be a matter of which worker wakes. Pure. Next: `verdict`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,15 +18,6 @@ pub struct Row {
     pub trigger: Trigger,
     pub handler: Handler,
     pub client: Client,
-}
-
-/// How many clients a row drives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crowd {
-    /// Connections that each ask for the slow handler.
-    pub slow: usize,
-    /// Quick requests that leave at once, each on a new connection, every time one is due.
-    pub burst: usize,
 }
 
 impl Row {
@@ -136,16 +127,26 @@ impl Row {
         }
     }
 
-    /// How many clients make the outcome certain.
-    pub fn crowd(&self) -> Crowd {
-        let both_wait = self.start == Start::ListenThenFork && self.handler != Handler::Blocks;
-        match (self.handler, self.trigger) {
-            // One is enough to get one worker stuck, and a second could get the other stuck too.
-            (Handler::Blocks, _) => Crowd { slow: 1, burst: 1 },
-            // A report is lost by chance, so there must be many.
-            (_, Trigger::Edge) if both_wait => Crowd { slow: 32, burst: 8 },
-            _ => Crowd { slow: 8, burst: 1 },
+    /// How many clients ask for the slow handler. Where it blocks one is enough to get a worker
+    /// stuck, and a second could get the other stuck as well.
+    pub fn slow_clients(&self) -> usize {
+        match (self.handler, self.by_chance()) {
+            (Handler::Blocks, _) => 1,
+            (_, false) => 8,
+            (_, true) => 32,
         }
+    }
+
+    /// True if the outcome hangs on which of two waiting workers the kernel wakes.
+    ///
+    /// It wakes the one that came last to its wait, so in calm traffic one worker gets everything,
+    /// owns everything and loses nothing. Once both own connections, each report for a connection
+    /// of the one that sleeps deeper goes to the other, and is lost. So there must be so many
+    /// connections that both own some.
+    pub fn by_chance(&self) -> bool {
+        self.start == Start::ListenThenFork
+            && self.trigger == Trigger::Edge
+            && self.handler != Handler::Blocks
     }
 
     /// How many processes serve.

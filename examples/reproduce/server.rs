@@ -7,6 +7,7 @@
 
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -52,8 +53,9 @@ pub const SLOW: &str = "slow\n";
 impl Job {
     /// The command that runs this executable as `system`'s server.
     pub fn command(&self, system: &str) -> Command {
+        // Not the path: that may be another build by now.
         let mut command = Command::new("/proc/self/exe");
-        command.args([SERVE, system]);
+        command.arg0("reproduce").args([SERVE, system]);
         command.args([self.start.to_string(), self.trigger.to_string(), self.handler.to_string()]);
         command.arg(self.hold.as_millis().to_string());
         command

@@ -56,7 +56,7 @@ impl Loop {
         let worker = std::rc::Rc::new(Cell::new(None));
         let (handler, hold, page) = (job.handler, job.hold, std::rc::Rc::clone(&worker));
         // The pool starts its threads when there is work, so it can be made before a fork.
-        let pool = Pool::builder().threads(1..=4).build()?;
+        let pool = Pool::builder().threads(1..=32).build()?; // as many as there are slow clients
         let answer = async move |request: &mut Request<'_>| match request.path() {
             b"/quick" => Response::text(QUICK),
             b"/slow" => {

@@ -10,7 +10,9 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, before, is, split_authority, target_stops, word};
+use crate::grammar::{
+    TCHAR, is, is_authority, question_stops, skip, split_authority, target_stops, word,
+};
 use crate::headers::{Fields, HeadSpans, Steering};
 use crate::limits::Limits;
 use crate::method::Method;
@@ -78,17 +80,9 @@ impl HeadParser {
         if self.stage == Stage::Done {
             self.clear();
         }
-        let end = match self.read_request_line(window, limits)? {
-            true => {
-                self.fields.read(window, &mut self.line, limits.max_fields, Error::TooManyFields)?
-            }
-            false => None,
-        };
+        let end = self.read(window, limits)?;
         match end {
-            Some(_) => {
-                self.check_host(window)?;
-                self.stage = Stage::Done;
-            }
+            Some(_) => self.stage = Stage::Done,
             // An unfinished line has a length too: a full window will not become a head.
             None if window.len() == max => return Err(Error::HeadTooLarge),
             None => {}
@@ -104,9 +98,23 @@ impl HeadParser {
         RequestHead { bytes, request: &self.request, fields: &self.fields }
     }
 
+    /// One function for the compiler, so that it does not mix the cut at the limit into each loop.
+    #[inline(never)]
+    fn read(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
+        if !self.read_request_line(buf, limits)? {
+            return Ok(None);
+        }
+        let too_many = Error::TooManyFields;
+        let end = self.fields.read(buf, &mut self.line, limits.max_fields, too_many)?;
+        if end.is_some() {
+            self.check_host(buf)?;
+        }
+        Ok(end)
+    }
+
     /// `request-line = method SP request-target SP HTTP-version` (RFC 9112, 3), and its CRLF.
     /// Whether it is whole.
-    #[inline]
+    #[inline(always)]
     fn read_request_line(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Error> {
         let Stage::RequestLine { mut empty_lines } = self.stage else { return Ok(true) };
         while let Some(b'\r') = buf.get(self.line) {
@@ -152,7 +160,7 @@ impl HeadParser {
         match (fields.count(Steering::Host), fields.first(Steering::Host)) {
             (0, _) | (_, None) if self.request.minor == 0 => Ok(()),
             (0, _) | (_, None) => Err(Error::HostMissing),
-            (1, Some(host)) if host.is_empty() || split_authority(host).is_some() => Ok(()),
+            (1, Some(host)) if host.is_empty() || is_authority(host) => Ok(()),
             (1, Some(_)) => Err(Error::HostSyntax),
             (_, Some(_)) => Err(Error::HostRepeated),
         }
@@ -212,10 +220,7 @@ impl<'a> RequestHead<'a> {
     /// for an authority.
     pub fn path(&self) -> &'a [u8] {
         let rest = self.bytes(self.request.path, self.request.end);
-        let path = match rest.iter().position(|&byte| byte == b'?') {
-            Some(question) => &rest[..question],
-            None => rest,
-        };
+        let path = &rest[..rest.len() - skip(rest, question_stops).len()];
         match (path, self.request.form) {
             (b"", TargetForm::Absolute) if rest.is_empty() && self.asks_for_options() => b"*",
             (b"", TargetForm::Absolute) => b"/",
@@ -226,7 +231,7 @@ impl<'a> RequestHead<'a> {
     /// What follows the target's first `?`, not decoded.
     pub fn query(&self) -> Option<&'a [u8]> {
         let rest = self.bytes(self.request.path, self.request.end);
-        rest.iter().position(|&byte| byte == b'?').map(|question| &rest[question + 1..])
+        skip(rest, question_stops).get(1..)
     }
 
     /// The digit after `HTTP/1.`: 0, or 1 and more, which all mean 1.1 (RFC 9110, 6.2).
@@ -318,7 +323,7 @@ const VERSION_LINE: usize = b" HTTP/1.1\r\n".len();
 /// `method = token` (RFC 9110, 9.1), and the place of the space behind it.
 #[inline(always)]
 fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize)>, Error> {
-    if word(buf, start) as u32 == u32::from_le_bytes(*b"GET ") {
+    if word(&buf[start..]) as u32 == u32::from_le_bytes(*b"GET ") {
         return Ok(Some((Some(Method::Get), start + 3)));
     }
     let mut at = start;
@@ -338,13 +343,7 @@ fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize
 /// a target that is too long is 414, whatever else may be wrong behind the limit.
 #[inline(always)]
 fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Error> {
-    let mut end = start;
-    let mut stops = target_stops(word(buf, end));
-    while stops == 0 {
-        end += 8;
-        stops = target_stops(word(buf, end));
-    }
-    end += before(stops);
+    let end = buf.len() - skip(&buf[start..], target_stops).len();
     match buf.get(end) {
         _ if end - start > max => Err(Error::TargetTooLong),
         None => Ok(None),
@@ -358,15 +357,19 @@ fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Er
 /// `HTTP-version = "HTTP/" DIGIT "." DIGIT` (RFC 9112, 2.3) and CRLF. Gives the minor digit.
 #[inline(always)]
 fn read_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
-    if buf.get(start + 8..start + 10) == Some(b"\r\n") {
-        match &word(buf, start).to_le_bytes() {
-            b"HTTP/1.1" => return Ok(Some(1)),
-            b"HTTP/1.0" => return Ok(Some(0)),
+    let rest = &buf[start..];
+    if let Some((version, [b'\r', b'\n', ..])) = rest.split_first_chunk() {
+        match u64::from_le_bytes(*version) {
+            HTTP_1_1 => return Ok(Some(1)),
+            HTTP_1_0 => return Ok(Some(0)),
             _ => {}
         }
     }
     read_rare_version(buf, start)
 }
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 /// Another version, an unfinished one, or none: byte by byte, so that the first wrong one tells.
 #[cold]
@@ -414,9 +417,7 @@ fn read_authority_form(target: &[u8]) -> Result<Form, Error> {
         Some((_, Some(port))) if !port.is_empty() => {
             Ok(Form { form: TargetForm::Authority, authority: 0, path: target.len() })
         }
-        Some(_) => Err(Error::TargetAuthority),
-        None if target[0] == b'/' || target == b"*" => Err(Error::TargetForm),
-        None => Err(Error::TargetAuthority),
+        _ => Err(Error::TargetAuthority),
     }
 }
 

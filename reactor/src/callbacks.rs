@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::interest::{Answer, Next};
-use crate::local::{Callback, Local};
+use crate::local::{Callback, Local, TimerCallback};
 use crate::state::detector::Verdict;
 use crate::state::readiness::Do;
 use crate::token::Token;
@@ -25,7 +25,14 @@ impl Local {
 
     /// A source's job came up.
     pub(crate) fn call_back(self: &Rc<Self>, token: Token) -> Result<()> {
-        let Some(readiness) = self.state.borrow_mut().start_source(token) else { return Ok(()) };
+        let started = self.state.borrow_mut().start_source(token);
+        let Some(readiness) = started else {
+            if self.state.borrow().registry.get(token).is_none() {
+                // Law 2: it went stale in the ready queue.
+                self.count(|counters| counters.stale_events.add(1));
+            }
+            return Ok(());
+        };
         let taken = self.callbacks.borrow_mut().get_mut(token.index()).and_then(Option::take);
         let Some(mut callback) = taken else { return Ok(()) };
         self.touched.set(false);
@@ -38,21 +45,17 @@ impl Local {
     fn answered(&self, token: Token, callback: Callback, answer: Answer) -> Result<()> {
         let progress = answer.progress.unwrap_or(false) || self.touched.get();
         let outcome = self.state.borrow_mut().answer(token, answer, progress);
-        // It ended its own registration, so the closure ends here, after DEL.
-        let Some((todo, order, verdict)) = outcome else { return Ok(()) };
+        let spins = outcome.is_some_and(|(.., verdict)| verdict == Verdict::Spins);
         self.count(|counters| {
-            if progress {
-                counters.progress.add(1)
-            } else {
-                counters.no_progress.add(1)
-            }
-            if verdict == Verdict::Spins {
-                counters.spins.add(1);
-            }
+            let judged = if progress { &counters.progress } else { &counters.no_progress };
+            judged.add(1);
+            counters.spins.add(u64::from(spins));
         });
         if progress {
             self.achieve();
         }
+        // It ended its own registration, so the closure ends here, after DEL.
+        let Some((todo, order, _)) = outcome else { return Ok(()) };
         debug_assert_eq!(todo == Do::Remove, answer.next == Next::Done);
         if todo == Do::Remove {
             self.deregister(token);
@@ -64,14 +67,16 @@ impl Local {
 
     /// A timer's job came up.
     pub(crate) fn call_timer(&self, token: Token) {
-        let callback = {
-            let mut timers = self.timers.borrow_mut();
-            let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
-            fits.then(|| timers.remove(token.index()).1)
-        };
-        if let Some(callback) = callback {
+        if let Some(callback) = self.take_timer(token) {
             callback();
         }
+    }
+
+    /// Takes a timer's closure out; `None` if it was called or cancelled.
+    pub(crate) fn take_timer(&self, token: Token) -> Option<TimerCallback> {
+        let mut timers = self.timers.borrow_mut();
+        let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
+        fits.then(|| timers.remove(token.index()).1)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::local::{Local, Message};
 use crate::state::Reported;
+use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::sys::selector;
 use crate::token::Token;
@@ -38,8 +39,11 @@ impl Local {
         self.count(|counters| {
             counters.turns.add(1);
             counters.wakeups.add(u64::from(slept));
-            counters.idle_wakeups.add(u64::from(slept && self.achieved.get() == achieved));
         });
+        self.unsettled.set(slept.then_some(achieved));
+        if !self.root_ready.get() {
+            self.settle_wakeup();
+        }
         self.count_what_lives();
         drop(turning);
         Ok(ran)
@@ -47,6 +51,7 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
+        self.end_embedded_sleep();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
@@ -81,7 +86,7 @@ impl Local {
     /// How long the wait may last: until the earliest timer, and not at all if something is ready.
     fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
         let state = self.state.borrow();
-        if state.is_busy() || self.root_ready.get() || self.stop.get() {
+        if state.is_busy() || self.root_ready.get() {
             return Some(Duration::ZERO);
         }
         let due = state.wheel.next_deadline().map(|tick| self.until(tick, Instant::now()));
@@ -93,7 +98,7 @@ impl Local {
 
     /// Tells the core what the kernel reported. No user code runs here.
     fn collect(&self, events: &mio::Events) -> Result<()> {
-        let (mut taken, mut stale, mut spins) = (0, 0, 0);
+        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
@@ -106,9 +111,9 @@ impl Local {
                     stale += 1;
                     None
                 }
-                Reported::Taken(order) => order,
-                Reported::Spins(order) => {
-                    spins += 1;
+                Reported::Taken(order, verdict) => {
+                    fruitless += u64::from(verdict.is_some());
+                    spins += u64::from(verdict == Some(Verdict::Spins));
                     order
                 }
             };
@@ -118,6 +123,7 @@ impl Local {
             self.count(|counters| {
                 counters.events.add(taken);
                 counters.stale_events.add(stale);
+                counters.no_progress.add(fruitless);
                 counters.spins.add(spins);
             });
         }

@@ -21,7 +21,8 @@ pub enum Error {
     Ended,
     /// No reactor runs on this thread.
     NoReactor,
-    /// `block_on`, `run` or `turn` was called while the reactor was already turning.
+    /// `block_on` or `run` was called inside a reactor that runs on this thread, or `turn` while
+    /// this reactor was already turning.
     Nested,
     /// The registration's own callback is running, and holds the source.
     InUse,
@@ -96,7 +97,7 @@ impl fmt::Display for Error {
                  callback",
             ),
             Self::Nested => f.write_str(
-                "the reactor is already turning: await the future instead of blocking on it",
+                "a reactor already runs on this thread: await the future instead of blocking on it",
             ),
             Self::InUse => f.write_str(
                 "the registration's callback is running and holds the source: return Next::Done, or \

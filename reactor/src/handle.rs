@@ -33,6 +33,7 @@ pub struct Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
     key: TimerKey,
+    callback: Token,
 }
 
 impl Handle {
@@ -131,16 +132,18 @@ impl Handle {
         let tick = self.local.deadline_tick(deadline);
         let serial = self.local.state.borrow_mut().draw_serial();
         let slot = self.local.timers.borrow_mut().insert((serial, Box::new(callback))) as u32;
-        let job = Job::new(Kind::Timer, Token { slot, serial });
+        let callback = Token { slot, serial };
+        let job = Job::new(Kind::Timer, callback);
         let key = self.local.state.borrow_mut().add_timer(tick, job);
-        Ok(Timer { key })
+        Ok(Timer { key, callback })
     }
 
-    /// Cancels a timer and drops its callback. False if it has fired or been cancelled.
+    /// Cancels a timer and drops its callback. False if the callback has been called or cancelled; one
+    /// that is due in this turn and still to be called is not.
     pub fn cancel(&self, timer: Timer) -> bool {
-        let target = self.local.state.borrow_mut().wheel.cancel(timer.key);
-        let Some(token) = target.map(|target| Job::from_u64(target).token()) else { return false };
-        let callback = self.local.timers.borrow_mut().try_remove(token.index());
+        let Some(callback) = self.local.take_timer(timer.callback) else { return false };
+        // `None` if it has fired: its job finds no callback.
+        let _fired = self.local.state.borrow_mut().wheel.cancel(timer.key);
         drop(callback);
         true
     }

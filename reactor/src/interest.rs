@@ -81,7 +81,8 @@ impl Readiness {
     pub const PRIORITY: Self = Self(4);
     /// The peer has finished sending, or the source has hung up (RDHUP or HUP).
     pub const READ_CLOSED: Self = Self(8);
-    /// The source has hung up in both directions, or writing fails (HUP or ERR).
+    /// The source has hung up in both directions (HUP). Where only writing fails, as on a pipe
+    /// without a reader, it is [`ERROR`](Self::ERROR).
     pub const WRITE_CLOSED: Self = Self(16);
     /// An error is pending (ERR).
     pub const ERROR: Self = Self(32);

@@ -112,12 +112,13 @@ impl Reactor {
     /// Turns until [`Handle::stop`] or [`Remote::stop`] is called.
     ///
     /// # Errors
-    /// [`Error::Forked`], [`Error::Nested`], [`Error::Os`] if the wait fails.
+    /// [`Error::Forked`], [`Error::Nested`] while a reactor runs on this thread, be it another one,
+    /// [`Error::Os`] if the wait fails.
     ///
     /// # Panics
     /// With the panic of a callback, or of a task whose handle is gone. The reactor stays usable.
     pub fn run(&mut self) -> Result<()> {
-        let _entered = self.enter()?;
+        let _entered = self.enter_to_block()?;
         while !self.local.stop.replace(false) {
             self.local.turn(&mut self.events, None)?;
         }
@@ -128,7 +129,7 @@ impl Reactor {
     /// something is ready. Returns how many callbacks and tasks ran.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); but inside another reactor it may turn, which so embeds it.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -145,7 +146,7 @@ impl Reactor {
     /// # Panics
     /// As [`run`](Self::run), and with the future's own panic.
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output> {
-        let _entered = self.enter()?;
+        let _entered = self.enter_to_block()?;
         let mut future = pin!(future);
         let root = Root::new(&self.local);
         let waker = self.local.task_waker(root.token);
@@ -158,6 +159,7 @@ impl Reactor {
                     return Ok(output);
                 }
                 self.local.state.borrow_mut().suspend(root.token);
+                self.local.settle_wakeup();
             }
             self.local.turn(&mut self.events, None)?;
         }
@@ -191,12 +193,15 @@ impl Reactor {
         Ok(())
     }
 
-    /// The earliest deadline, for a loop that embeds this one; see [`turn`](Self::turn).
+    /// Until when a loop that embeds this one may sleep on its descriptor ([`AsRawFd`]); `None`: until
+    /// that is readable. To be asked before each such sleep: from here until the next
+    /// [`turn`](Self::turn) a call by another thread makes the descriptor readable (law 9).
     pub fn next_deadline(&self) -> Option<Instant> {
-        let state = self.local.state.borrow();
-        if state.is_busy() {
+        let busy = self.local.state.borrow().is_busy();
+        if busy || !self.local.try_embedded_sleep() {
             return Some(Instant::now());
         }
+        let state = self.local.state.borrow();
         let now = Instant::now();
         state.wheel.next_deadline().and_then(|tick| now.checked_add(self.local.until(tick, now)))
     }
@@ -204,6 +209,16 @@ impl Reactor {
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.handle().stats()
+    }
+
+    /// Whoever blocks inside a reactor that runs on this thread would bring it to a standstill. One
+    /// that was inherited by a fork does not run here.
+    fn enter_to_block(&self) -> Result<crate::local::Entered> {
+        if Local::current().is_some_and(|outer| outer.check().is_ok()) {
+            self.local.check()?;
+            return Err(Error::Nested);
+        }
+        self.enter()
     }
 
     fn enter(&self) -> Result<crate::local::Entered> {
@@ -259,7 +274,8 @@ struct Kept {
 }
 
 impl AsRawFd for Reactor {
-    /// The epoll's number: readable when the kernel has something to report. -1 after the end.
+    /// The epoll's number: readable when the kernel has something to report, or after
+    /// [`next_deadline`](Reactor::next_deadline) another thread. -1 after the end.
     fn as_raw_fd(&self) -> RawFd {
         self.local.poll_fd().unwrap_or(-1)
     }
@@ -301,5 +317,6 @@ impl Drop for Root<'_> {
         self.local.state.borrow_mut().tasks.remove(self.token);
         self.local.root.set(None);
         self.local.root_ready.set(false);
+        self.local.settle_wakeup();
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::interest::{Answer, Interest, Readiness, Trigger};
 use crate::local::Local;
 use crate::state::readiness::Phase;
+use crate::state::registry::{Call, Order};
 use crate::sys::source::Source;
 use crate::token::Token;
 
@@ -36,11 +37,7 @@ impl Entry {
         Self::added(local, token, order)
     }
 
-    fn added(
-        local: &Rc<Local>,
-        token: Token,
-        order: Option<crate::state::registry::Order>,
-    ) -> Result<Self> {
+    fn added(local: &Rc<Local>, token: Token, order: Option<Order>) -> Result<Self> {
         if let Err(error) = local.carry_out(order) {
             // The kernel does not know it, so there is nothing to delete.
             let _ = local.state.borrow_mut().remove_source(token);
@@ -251,12 +248,29 @@ impl Local {
     pub(crate) fn set_interest(&self, token: Token, interest: Interest) -> Result<()> {
         self.check()?;
         let order = self.state.borrow_mut().set_interest(token, interest).ok_or(Error::Ended)?;
-        self.carry_out(order)
+        let result = self.carry_out(order);
+        if result.is_err()
+            && order.is_some_and(|order| order.call == Call::Add)
+            && let Some(slot) = self.state.borrow_mut().registry.get_mut(token)
+        {
+            // The kernel does not know it: a DEL would hit another registration of the descriptor.
+            slot.interest = Interest::NONE;
+        }
+        result
+    }
+
+    /// Takes a source back into the epoll; if the kernel refuses, it stays outside.
+    pub(crate) fn carry_out_again(&self, order: Option<Order>) -> Result<()> {
+        let result = self.carry_out(order);
+        if let (Err(_), Some(order)) = (&result, order) {
+            self.state.borrow_mut().stay_outside(order);
+        }
+        result
     }
 
     pub(crate) fn resume(&self, token: Token) -> Result<()> {
         self.check()?;
         let order = self.state.borrow_mut().resume(token).ok_or(Error::Ended)?;
-        self.carry_out(order)
+        self.carry_out_again(order)
     }
 }

@@ -59,10 +59,9 @@ pub enum Wait {
 pub enum Reported {
     /// Its registration had ended: dropped (law 2).
     Stale,
-    /// Taken in; the kernel may have to hear something.
-    Taken(Option<Order>),
-    /// Taken in, and the source passes the spin threshold (law 12).
-    Spins(Option<Order>),
+    /// Taken in; the kernel may have to hear something. The verdict is on the report before this
+    /// one, where that woke a task which achieved nothing since (law 12).
+    Taken(Option<Order>, Option<Verdict>),
 }
 
 impl State {
@@ -82,7 +81,7 @@ impl State {
             if todo == Do::Queue {
                 self.ready.push(Job::new(Kind::Source, token));
             }
-            return Reported::Taken(order);
+            return Reported::Taken(order, None);
         }
         self.event_for_tasks(token, readiness)
     }
@@ -97,10 +96,8 @@ impl State {
         }
         let Some(slot) = self.registry.get_mut(token) else { return Reported::Stale };
         let order = report.mask.then(|| slot.order(Call::Delete, token));
-        if report.fruitless && slot.detector.judge(false, self.spin_threshold) == Verdict::Spins {
-            return Reported::Spins(order);
-        }
-        Reported::Taken(order)
+        let threshold = self.spin_threshold;
+        Reported::Taken(order, report.fruitless.then(|| slot.detector.judge(false, threshold)))
     }
 
     /// The time is `now` (a tick): what is due is set aside for [`pop_due`](Self::pop_due).
@@ -211,6 +208,19 @@ impl State {
             self.ready.push(Job::new(Kind::Source, token));
         }
         Some(order)
+    }
+
+    /// The kernel refused to take back a source that had left the epoll. It stays outside, because
+    /// a DEL for what the kernel does not know hits another registration of the same descriptor.
+    pub fn stay_outside(&mut self, refused: Order) {
+        if refused.call != Call::Add {
+            return;
+        }
+        let Some(slot) = self.registry.get_mut(refused.token) else { return };
+        match &mut slot.consumer {
+            Consumer::Callback(machine) => machine.stay_masked(),
+            Consumer::Tasks(waiters) => waiters.masked = true,
+        }
     }
 
     /// Somebody waits for a side of a source, unless it is ready.

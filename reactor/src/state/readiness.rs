@@ -153,12 +153,21 @@ impl Machine {
         todo
     }
 
-    /// The interest changed: the kernel says afresh what is ready.
-    pub fn forget(&mut self) {
-        self.known = self.known.without(DISPROVED);
+    /// Its `Unmask` was refused: it stays out of the epoll, and `resume` tries again.
+    pub fn stay_masked(&mut self) {
+        self.phase = Phase::Masked;
     }
 
-    /// The source leaves the epoll because nothing is asked for (law 4).
+    /// The interest changed: the kernel says afresh what is ready. A oneshot on its way to be called
+    /// counts as armed again, or what its report told would be lost.
+    pub fn forget(&mut self) {
+        self.known = self.known.without(DISPROVED);
+        if self.trigger == Trigger::Oneshot && self.phase == Phase::Queued {
+            self.phase = Phase::Waiting;
+        }
+    }
+
+    /// Where it is.
     pub fn phase(&self) -> Phase {
         self.phase
     }

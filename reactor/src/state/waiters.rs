@@ -75,18 +75,16 @@ impl Waiters {
     pub fn report(&mut self, report: Readiness) -> Report {
         self.known |= report;
         let mut wake = [Job::NOBODY; 3];
-        let mut heard = self.crowded;
         for side in SIDES {
             let side = if self.only_hang_up { side.or_hung_up() } else { side };
             if side.is_ready(report) {
-                let job = std::mem::replace(&mut self.jobs[side.place()], Job::NOBODY);
-                wake[side.place()] = job;
-                heard |= job != Job::NOBODY;
+                wake[side.place()] = std::mem::replace(&mut self.jobs[side.place()], Job::NOBODY);
             }
         }
-        // Whoever waits for the peer's leaving must stay registered.
-        heard |= self.jobs[Side::Closed.place()] != Job::NOBODY;
-        let fruitless = heard && std::mem::replace(&mut self.unproven, heard);
+        let woken = wake != [Job::NOBODY; 3];
+        let fruitless = woken && std::mem::replace(&mut self.unproven, true);
+        // Whoever still waits, for another side or for the peer's leaving, must stay registered.
+        let heard = woken || self.crowded || self.jobs != [Job::NOBODY; 3];
         self.unheard = if heard { 0 } else { self.unheard.saturating_add(1) };
         let mask = !self.masked && self.unheard >= UNHEARD_LIMIT;
         self.masked |= mask;
@@ -103,12 +101,12 @@ impl Waiters {
     pub fn wait(&mut self, side: Side, job: Job) -> bool {
         let place = &mut self.jobs[side.place()];
         let peer = side.place() == Side::Closed.place();
-        if *place == Job::NOBODY || *place == job {
+        if *place == Job::NOBODY {
             *place = job;
             self.only_hang_up = if peer { side == Side::HungUp } else { self.only_hang_up };
         } else if peer {
-            // Two who wait for different things: both hear of each.
-            self.only_hang_up = false;
+            // Two who wait for different things, or one who waits for both: each hears of each.
+            self.only_hang_up &= side == Side::HungUp;
         }
         *place == job
     }
@@ -120,11 +118,11 @@ impl Waiters {
 
     /// The kernel said WouldBlock on `side`.
     pub fn would_block(&mut self, side: Side) {
-        let gone = match side {
-            Side::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
-            Side::Write => Readiness::WRITE | Readiness::ERROR,
-            Side::Closed | Side::HungUp => Readiness::NONE,
-        };
+        self.disprove(side.disproved());
+    }
+
+    /// Takes back what has been disproved.
+    pub fn disprove(&mut self, gone: Readiness) {
         self.known = self.known.without(gone);
     }
 
@@ -155,6 +153,15 @@ impl Side {
             Self::Closed => known
                 .intersects(Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR),
             Self::HungUp => known.is_hung_up() || known.is_error(),
+        }
+    }
+
+    /// What WouldBlock on this side disproves: never a hang-up, nor the peer's end.
+    pub fn disproved(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
+            Self::Write => Readiness::WRITE | Readiness::ERROR,
+            Self::Closed | Self::HungUp => Readiness::NONE,
         }
     }
 

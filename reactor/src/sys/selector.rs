@@ -87,7 +87,8 @@ fn control(
 }
 
 /// What mio tells of the kernel's report. `is_readable` includes PRI, so an urgent byte alone sets
-/// READ too; HUP shows as an end in both directions.
+/// READ too. HUP shows as an end in both directions; what mio calls the end of writing alone is an
+/// ERR, which WouldBlock takes back (law 3), where a hang-up would stay for ever.
 pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
     let mut readiness = Readiness::NONE;
     for (set, part) in [
@@ -95,7 +96,7 @@ pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
         (event.is_writable(), Readiness::WRITE),
         (event.is_priority(), Readiness::PRIORITY),
         (event.is_read_closed(), Readiness::READ_CLOSED),
-        (event.is_write_closed(), Readiness::WRITE_CLOSED),
+        (event.is_write_closed() && event.is_read_closed(), Readiness::WRITE_CLOSED),
         (event.is_error(), Readiness::ERROR),
     ] {
         if set {

@@ -104,7 +104,10 @@ where
                 Heard::Head(length) => length,
                 Heard::Nothing(after) => return Ok(after),
                 Heard::Wrong(error) => {
-                    let _ = encode_error(&mut space.out, error, Asked::UNKNOWN, &self.date());
+                    let is_head = space.parser.asks_by_head(space.buffer.filled());
+                    let method = is_head.then_some(Method::Head);
+                    let asked = Asked { method, ..Asked::UNKNOWN };
+                    let _ = encode_error(&mut space.out, error, asked, &self.date());
                     send_rest(stream, &mut space.out, false).await?;
                     return Ok(After::Linger);
                 }
@@ -195,6 +198,8 @@ where
             more: Cell::new(framing == Framing::None && !window.is_empty()),
         };
         let form = view.form();
+        // Who sends without waiting for a 100 is sent none (RFC 9110, 10.1.1).
+        let waits = expected == Expectation::Continue && window.is_empty();
         let mut request = Request {
             method: view.method().unwrap_or(Method::Get),
             head: view,
@@ -204,7 +209,7 @@ where
                 reader: BodyReader::new(framing, decoder),
                 limits: &self.limits,
                 max_bytes: self.limits.max_body_bytes,
-                continue_owed: owed(expected == Expectation::Continue),
+                continue_owed: owed(waits),
                 progress: &progress,
             },
             params: Vec::new(),

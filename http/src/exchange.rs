@@ -330,12 +330,14 @@ where
             return;
         }
         let deadline = self.handle.now() + LINGER;
+        // What is unread has no meaning any more.
+        let unread = space.buffer.filled().len();
+        space.buffer.rejoin(unread, 0..0);
         let read_out = until(deadline, async {
             loop {
-                let unused = space.buffer.filled().len();
-                let (_, mut scrap) = space.buffer.split(unused);
-                match poll_fn(|cx| stream.poll_read(cx, scrap.space())).await {
-                    Ok(1..) => {}
+                match poll_fn(|cx| stream.poll_read(cx, space.buffer.space())).await {
+                    // One that sends without end must not hold the loop (law 7).
+                    Ok(1..) => yield_now().await,
                     Ok(0) | Err(_) => return,
                 }
             }

@@ -222,6 +222,14 @@ impl Client {
         assert!(self.unread.is_empty(), "more came: {}", text(&self.unread));
     }
 
+    /// Whether something has come; it does not wait.
+    pub fn has_answer(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        !self.unread.is_empty() || peeked.is_ok()
+    }
+
     /// Nothing has come, and nothing comes for a moment.
     #[track_caller]
     pub fn expect_silence(&mut self, time: Duration) {

@@ -104,7 +104,10 @@ where
                 Heard::Head(length) => length,
                 Heard::Nothing(after) => return Ok(after),
                 Heard::Wrong(error) => {
-                    let _ = encode_error(&mut space.out, error, Asked::UNKNOWN, &self.date());
+                    let is_head = space.parser.asks_by_head(space.buffer.filled());
+                    let method = is_head.then_some(Method::Head);
+                    let asked = Asked { method, ..Asked::UNKNOWN };
+                    let _ = encode_error(&mut space.out, error, asked, &self.date());
                     send_rest(stream, &mut space.out, false).await?;
                     return Ok(After::Linger);
                 }
@@ -195,6 +198,8 @@ where
             more: Cell::new(framing == Framing::None && !window.is_empty()),
         };
         let form = view.form();
+        // Who sends without waiting for a 100 is sent none (RFC 9110, 10.1.1).
+        let waits = expected == Expectation::Continue && window.is_empty();
         let mut request = Request {
             method: view.method().unwrap_or(Method::Get),
             head: view,
@@ -204,7 +209,7 @@ where
                 reader: BodyReader::new(framing, decoder),
                 limits: &self.limits,
                 max_bytes: self.limits.max_body_bytes,
-                continue_owed: owed(expected == Expectation::Continue),
+                continue_owed: owed(waits),
                 progress: &progress,
             },
             params: Vec::new(),
@@ -325,12 +330,14 @@ where
             return;
         }
         let deadline = self.handle.now() + LINGER;
+        // What is unread has no meaning any more.
+        let unread = space.buffer.filled().len();
+        space.buffer.rejoin(unread, 0..0);
         let read_out = until(deadline, async {
             loop {
-                let unused = space.buffer.filled().len();
-                let (_, mut scrap) = space.buffer.split(unused);
-                match poll_fn(|cx| stream.poll_read(cx, scrap.space())).await {
-                    Ok(1..) => {}
+                match poll_fn(|cx| stream.poll_read(cx, space.buffer.space())).await {
+                    // One that sends without end must not hold the loop (law 7).
+                    Ok(1..) => yield_now().await,
                     Ok(0) | Err(_) => return,
                 }
             }

@@ -100,6 +100,17 @@ impl HeadParser {
         RequestHead { bytes, request: &self.request, fields: &self.fields }
     }
 
+    /// Whether the head, as far as [`parse`](HeadParser::parse) has read it, asks by HEAD: then the
+    /// answer has no content, also if the rest is wrong (RFC 9110, 9.3.2).
+    pub(crate) fn asks_by_head(&self, buf: &[u8]) -> bool {
+        match self.stage {
+            Stage::RequestLine { .. } => {
+                buf.get(self.line..).is_some_and(|line| line.starts_with(b"HEAD "))
+            }
+            Stage::Fields | Stage::Done => self.request.method == Some(Method::Head),
+        }
+    }
+
     /// One function for the compiler, so that it does not mix the cut at the limit into each loop.
     #[inline(never)]
     fn read(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {

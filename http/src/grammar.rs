@@ -80,6 +80,12 @@ pub(crate) fn is_authority(bytes: &[u8]) -> bool {
 /// assert_eq!(split_authority(b"user@host"), None);
 /// ```
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    // Nearly every host is a plain name or an IPv4 address: one pass.
+    let plain = bytes.iter().take_while(|&&byte| is(byte, REG_NAME)).count();
+    if plain > 0 && matches!(bytes.get(plain), None | Some(b':')) {
+        let (host, port) = bytes.split_at(plain);
+        return Some((host, split_port(port)?));
+    }
     let end = match bytes.first()? {
         b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
         _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),

@@ -143,7 +143,8 @@ fn law_06_every_use_before_an_exec_answers_forked() {
 // Every drop.
 
 fn law_06_no_drop_in_a_child_reaches_the_parent() {
-    let drops: [(&str, fn(&mut Everything)); 9] = [
+    type Drops = (&'static str, fn(&mut Everything));
+    let drops: [Drops; 9] = [
         ("reactor", |all| drop(all.reactor.take())),
         ("handle", |all| drop(all.handle.take())),
         ("registration", |all| drop(all.registration.take())),

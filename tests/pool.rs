@@ -433,13 +433,14 @@ fn law_08_an_idle_pool_makes_no_system_call() {
     });
 }
 
-// Another thread is inside the pool's lock at most times, so some of the children inherit it held:
-// whoever locks it there hangs, and is killed by the alarm. (The child starts no thread: glibc
+// Other threads are inside the pools' locks at most times, so some of the children inherit them
+// held: whoever locks there hangs, and is killed by the alarm. (The child starts no thread: glibc
 // itself may hang there when the parent was starting one.)
 #[test]
 fn law_06_a_pool_in_a_forked_child_answers_forked_and_locks_nothing() {
-    let pool = pool(1, 2, 1_000);
     let over = Arc::new(AtomicBool::new(false));
+    let pool = pool(1, 1, 1_000);
+    let (gate, _stopped) = stop_one(&pool);
     let busy = thread::spawn({
         let (pool, over) = (pool.clone(), Arc::clone(&over));
         move || {
@@ -450,41 +451,59 @@ fn law_06_a_pool_in_a_forked_child_answers_forked_and_locks_nothing() {
         }
     });
     for _ in 0..100 {
-        let (gate, wait) = gate();
-        let inherited = pool.run(wait);
-        let dropped = pool.run(|| ());
-        let last_handle = Pool::builder().build().expect("a pool");
-        let unlucky = last_handle.run(|| ());
+        let (polled, dropped) = (pool.run(|| ()), pool.run(|| ()));
+        let last_handle = Pool::builder().threads(1..=2).queue(10_000).build().expect("a pool");
+        (0..2_000).for_each(|_| last_handle.execute(|| ()).expect("there is room"));
         let status = in_child(|| {
-            let forked = |run| matches!(block_on(run), Err(Error::Forked));
-            let full = pool.try_run(|| 7).expect_err("refused");
-            let refused = full.reason == Reason::Forked && (full.closure)() == 7;
             drop(dropped);
             drop(last_handle);
-            drop(unlucky);
-            let right = refused
-                && !inherited.cancel()
-                && forked(inherited)
+            let forked = |run| matches!(block_on(run), Err(Error::Forked));
+            let full = pool.try_run(|| 7).expect_err("refused");
+            let right = full.reason == Reason::Forked
+                && (full.closure)() == 7
+                && !polled.cancel()
+                && forked(polled)
                 && forked(pool.run(|| ()))
                 && pool.execute(|| ()).is_err()
                 && pool.shutdown(LONG).still_running.is_empty()
                 && pool.stats() == Default::default();
-            drop(pool.clone());
             i32::from(!right)
         });
         assert_eq!(status, 0);
-        gate.open();
     }
     over.store(true, Ordering::Relaxed);
     busy.join().expect("it does not panic");
+    gate.open();
     assert_eq!(block_on(pool.run(|| 1)).expect("the parent's pool works"), 1);
 }
 
-// The child is the job's own thread; when the closure returns there, nothing may reach the parent.
+// Dropped there, it could do for a second time what the parent's does: flush, unlink, say goodbye.
+#[test]
+fn law_06_a_closure_inherited_by_a_forked_child_is_leaked_there() {
+    let pool = pool(1, 1, 4);
+    let (gate, stopped) = stop_one(&pool);
+    let dropped_on = Arc::new(Mutex::new(None));
+    let witness = OnDrop(Arc::clone(&dropped_on));
+    let run = pool.run(move || drop(witness));
+    let status = in_child(|| {
+        drop(run);
+        drop(stopped);
+        drop(pool);
+        i32::from(dropped_on.lock().unwrap().is_some())
+    });
+    assert_eq!(status, 0);
+    assert!(dropped_on.lock().unwrap().is_some(), "in the parent the same drop cancels");
+    gate.open();
+}
+
+// The child is the job's own thread; when the closure returns there, it must wake nobody, for a
+// waker may write to an eventfd of the parent's.
 #[test]
 fn law_06_a_job_that_forks_ends_its_child_and_answers_in_the_parent() {
     let pool = pool(1, 1, 4);
-    let run = pool.run(|| {
+    let (gate, wait) = gate();
+    let mut run = Box::pin(pool.run(move || {
+        wait();
         // SAFETY: the child returns from this closure, and its only thread ends.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -492,7 +511,12 @@ fn law_06_a_job_that_forks_ends_its_child_and_answers_in_the_parent() {
             unsafe { libc::alarm(30) };
         }
         child
-    });
+    }));
+    let (woken, is_woken) = channel();
+    let waker = Waker::from(Arc::new(WakesOnlyIn { process: std::process::id(), woken }));
+    assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    gate.open();
+    is_woken.recv_timeout(LONG).expect("the parent is woken");
     let child = block_on(run).expect("it ran");
     assert!(child > 0);
     assert_eq!(wait_for(child), 0);
@@ -596,6 +620,23 @@ impl Wake for Asks {
         let mut run = self.run.lock().unwrap().take().expect("the future was put here before");
         if let Poll::Ready(Ok(result)) = poll_once(run.as_mut()) {
             self.woken.send(result).unwrap();
+        }
+    }
+}
+
+/// A waker that ends a process where it does not belong.
+struct WakesOnlyIn {
+    process: u32,
+    woken: Sender<()>,
+}
+
+impl Wake for WakesOnlyIn {
+    fn wake(self: Arc<Self>) {
+        if std::process::id() == self.process {
+            self.woken.send(()).unwrap();
+        } else {
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(3) };
         }
     }
 }

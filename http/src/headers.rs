@@ -4,13 +4,13 @@
 //! them is cleared and used again, so a steady server never allocates for it. Six names steer the
 //! connection itself; they are recognised while the line is read, by length and first bytes, so
 //! that framing needs no look-up. Absent: the order of a map, folding, and any joining of lines: a
-//! name may stand on several, and a caller that cares asks for all. Next: `head`.
+//! name may stand on several, and a caller that cares asks for all. Next: `target`.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, is, name_stops, skip, trim_ows, value_stops, word};
+use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
 #[derive(Clone, Debug, Default)]
@@ -52,11 +52,10 @@ impl HeadSpans {
         debug_assert!(buf.len() <= usize::from(u16::MAX));
         loop {
             let rest = &buf[*line..];
-            let first = word(rest);
-            if first as u16 == u16::from_le_bytes(*b"\r\n") {
+            if let [b'\r', b'\n', ..] = rest {
                 return Ok(Some(*line + 2));
             }
-            let mut colon = skip(rest, name_stops);
+            let mut colon = skip_words(rest, name_stops);
             if colon.first() != Some(&b':')
                 || colon.len() == rest.len()
                 || self.lines.len() >= max_lines
@@ -70,7 +69,7 @@ impl HeadSpans {
             let end = skip_value(value);
             let [b'\r', b'\n', next @ ..] = end else { return read_stop(end) };
             let place = |rest: &[u8]| (buf.len() - rest.len()) as u16;
-            self.note_steering(first, &rest[..rest.len() - colon.len()]);
+            self.note_steering(&rest[..rest.len() - colon.len()], word(rest));
             self.lines.push(Span {
                 name: place(rest),
                 colon: place(colon),
@@ -119,10 +118,10 @@ impl HeadSpans {
         }
     }
 
-    /// Notes a line about to be pushed if its name is one of the six; `first` is its first word.
+    /// Notes a line about to be pushed if its name is one of the six.
     #[inline(always)]
-    fn note_steering(&mut self, first: u64, name: &[u8]) {
-        if let Some(steering) = Steering::of(first, name) {
+    fn note_steering(&mut self, name: &[u8], first: u64) {
+        if let Some(steering) = Steering::of(name, first) {
             self.steering[steering as usize].note(self.lines.len() as u16);
         }
     }
@@ -261,18 +260,31 @@ impl Steering {
         }
     }
 
-    /// The one of the six that a token is; `first` is its first word. No two of them have the same
-    /// length, and the first eight bytes turn away nearly every other name.
+    /// The one of the six that a token is; `first` is its first word, whatever follows the name.
+    /// No two of them have the same length, and the first eight bytes turn away nearly every other
+    /// name.
     #[inline(always)]
-    fn of(first: u64, name: &[u8]) -> Option<Steering> {
+    fn of(name: &[u8], first: u64) -> Option<Steering> {
         let (key, steering) = *KEYS.get(name.len())?;
         if key != lower_key(first, name.len()) {
             return None;
         }
-        (name.len() <= 8 || name.eq_ignore_ascii_case(steering.name().as_bytes()))
-            .then_some(steering)
+        (name.len() <= 8 || steering.ends(name)).then_some(steering)
+    }
+
+    /// Whether the name that begins like this one goes on like it.
+    #[inline]
+    fn ends(self, name: &[u8]) -> bool {
+        match self {
+            // The last eight bytes overlap the first; this name is on most heads of HTTP/1.0 and
+            // on many of 1.1.
+            Steering::Connection => lower_key(word(&name[2..]), 8) == CONNECTION_END,
+            _ => name.eq_ignore_ascii_case(self.name().as_bytes()),
+        }
     }
 }
+
+const CONNECTION_END: u64 = lower_key(u64::from_le_bytes(*b"nnection"), 8);
 
 /// By length: the key of the name's first bytes, and the name. Zero is no name's key.
 static KEYS: [(u64, Steering); 18] = {

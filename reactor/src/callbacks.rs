@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::interest::{Answer, Next};
-use crate::local::{Callback, Local};
+use crate::local::{Callback, Local, TimerCallback};
 use crate::state::detector::Verdict;
 use crate::state::readiness::Do;
 use crate::token::Token;
@@ -73,7 +73,7 @@ impl Local {
     }
 
     /// Takes a timer's closure out; `None` if it was called or cancelled.
-    pub(crate) fn take_timer(&self, token: Token) -> Option<Box<dyn FnOnce()>> {
+    pub(crate) fn take_timer(&self, token: Token) -> Option<TimerCallback> {
         let mut timers = self.timers.borrow_mut();
         let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
         fits.then(|| timers.remove(token.index()).1)

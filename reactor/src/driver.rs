@@ -34,6 +34,10 @@ impl Local {
         let slept = self.sleep(events, limit)?;
         self.collect(events)?;
         self.receive_some();
+        if self.forked() {
+            // A call forked, and this is the child: the rest is the parent's.
+            return Err(Error::Forked);
+        }
         self.fire();
         let ran = self.dispatch()?;
         self.count(|counters| {
@@ -51,6 +55,7 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
+        self.end_embedded_sleep();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
@@ -145,6 +150,9 @@ impl Local {
                 Message::Call(call) => {
                     self.count(|counters| counters.remote_calls.add(1));
                     call();
+                    if self.forked() {
+                        return;
+                    }
                 }
             }
         }

@@ -10,7 +10,6 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::Location;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
@@ -18,7 +17,6 @@ use crate::interest::{Interest, Readiness};
 use crate::local::{self, Local};
 use crate::registration::Entry;
 use crate::state::Wait;
-use crate::state::ready::{Job, Kind};
 use crate::sys::source::Source;
 
 pub use crate::state::waiters::Side;
@@ -180,17 +178,12 @@ impl<S: Source> Io<S> {
         if let Err(error) = local.check() {
             return Poll::Ready(Err(error));
         }
-        let last = {
-            let mut state = local.state.borrow_mut();
-            let Some(waiters) = state.waiters(token) else {
-                return Poll::Ready(Err(self.ended()));
-            };
-            if let Some(known) = waiters.ready(side) {
-                return Poll::Ready(Ok(known));
-            }
-            waiters.first(side)
-        };
-        let job = self.job(local, cx, last);
+        match local.state.borrow().known(token, side) {
+            None => return Poll::Ready(Err(self.ended())),
+            Some(Some(known)) => return Poll::Ready(Ok(known)),
+            Some(None) => {}
+        }
+        let job = local.job_for(cx.waker(), local.standing(token, side, cx.waker()));
         let wait = local.state.borrow_mut().wait(token, side, job);
         match wait {
             Wait::Ready(known) => Poll::Ready(Ok(known)),
@@ -238,26 +231,15 @@ impl<S: Source> Io<S> {
         side.is_ready(believed).then_some(believed)
     }
 
-    /// The job of the waiter. Only the waker that stands there already may serve again.
-    fn job(&self, local: &Rc<Local>, cx: &Context<'_>, last: Job) -> Job {
-        let reusable = last != Job::NOBODY && last.kind() == Kind::Waker && {
-            let wakers = local.wakers.borrow();
-            wakers.get(last.token().index()).is_some_and(|(serial, kept)| {
-                *serial == last.token().serial && kept.will_wake(cx.waker())
-            })
-        };
-        if reusable { last } else { local.job_for(cx.waker(), Job::NOBODY) }
-    }
-
     /// Room to write is not asked for before somebody waits for it: it would be reported at once,
-    /// and wake the loop for nothing.
+    /// and wake the loop for nothing. A source that only writes needs a place in the epoll all the
+    /// same, or the end of its reader would not be heard.
     fn register(&self) -> Result<&Entry> {
         let local = Local::current().ok_or(Error::NoReactor)?;
         let fd = self.source.as_fd().as_raw_fd();
-        let interest = match self.disproved.get().contains(Readiness::WRITE) {
-            true => self.interest,
-            false => self.interest.without(Interest::WRITABLE),
-        };
+        let without = self.interest.without(Interest::WRITABLE);
+        let waits_for_room = self.disproved.get().contains(Readiness::WRITE);
+        let interest = if waits_for_room || without.is_none() { self.interest } else { without };
         let entry = Entry::waited(&local, fd, interest, self.place)?;
         if let Some(waiters) = local.state.borrow_mut().waiters(entry.token()) {
             waiters.disprove(self.disproved.get());

@@ -27,6 +27,7 @@ use crate::interest::{Answer, Interest, Readiness};
 use crate::state::State;
 use crate::state::ready::{Job, Kind};
 use crate::state::registry::{Call, Order};
+use crate::state::waiters::Side;
 use crate::stats::Counters;
 use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     wakeup: Wakeup,
     waker: mio::Waker,
     // Leaked in a child: a thread that the fork did not copy may hold the channel's lock.
-    sender: ManuallyDrop<Sender<Message>>,
+    sender: Option<Sender<Message>>,
 }
 
 /// What a task's waker points at.
@@ -105,6 +106,8 @@ pub(crate) struct Local {
     pub(crate) running: Cell<Option<(Token, usize)>>,
     /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// The embedding loop may sleep, and the wake-up protocol says so.
+    embedded_sleep: Cell<bool>,
     /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
     pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
@@ -145,6 +148,7 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            embedded_sleep: Cell::new(false),
             unsettled: Cell::new(None),
             touched: Cell::new(false),
             _alive: Alive::reactor(),
@@ -254,7 +258,23 @@ impl Local {
 
     /// See [`Wakeup::awake`].
     pub(crate) fn awake(&self) {
+        self.embedded_sleep.set(false);
         self.shared.borrow().wakeup.awake();
+    }
+
+    /// A loop that embeds this one is about to sleep on the epoll's descriptor: from here on a
+    /// message is written to the eventfd. False if there is mail already.
+    pub(crate) fn try_embedded_sleep(&self) -> bool {
+        let sleeps = self.embedded_sleep.get() || (self.mail() == 0 && self.try_sleep());
+        self.embedded_sleep.set(sleeps);
+        sleeps && self.mail() == 0
+    }
+
+    /// The turn begins: the embedding loop is back.
+    pub(crate) fn end_embedded_sleep(&self) {
+        if self.embedded_sleep.get() {
+            self.awake();
+        }
     }
 
     // The clock.
@@ -291,20 +311,31 @@ impl Local {
             }
             return job;
         }
-        if last != Job::NOBODY && last.kind() == Kind::Waker {
-            let wakers = self.wakers.borrow();
-            let kept = wakers.get(last.token().index());
-            if kept.is_some_and(|(serial, kept)| {
-                *serial == last.token().serial && kept.will_wake(waker)
-            }) {
-                return last;
-            }
+        if self.means(last, waker) {
+            return last;
         }
         self.forget_waker(last);
         let waker = waker.clone();
         let serial = self.state.borrow_mut().draw_serial();
         let slot = self.wakers.borrow_mut().insert((serial, waker)) as u32;
         Job::new(Kind::Waker, Token { slot, serial })
+    }
+
+    /// The job by which a foreign waker stands at a side of a source already; else `NOBODY`.
+    pub(crate) fn standing(&self, token: Token, side: Side, waker: &Waker) -> Job {
+        let state = self.state.borrow();
+        let mut standing = state.registry.standing(token, side);
+        standing.find(|job| self.means(*job, waker)).unwrap_or(Job::NOBODY)
+    }
+
+    /// True if `job` wakes this foreign waker.
+    fn means(&self, job: Job, waker: &Waker) -> bool {
+        let token = job.token();
+        job != Job::NOBODY && job.kind() == Kind::Waker && {
+            let wakers = self.wakers.borrow();
+            let kept = wakers.get(token.index());
+            kept.is_some_and(|(serial, kept)| *serial == token.serial && kept.will_wake(waker))
+        }
     }
 
     /// Takes a foreign waker out of the table.
@@ -364,16 +395,14 @@ impl Local {
             let _ = self.carry_out(Some(order));
         }
         self.poll.replace(None);
-        self.drop_mailbox();
+        self.close_mailbox();
     }
 
-    /// Senders hear `Closed` from now on, and what they sent is dropped; in a forked child the
-    /// inherited end is leaked.
-    fn drop_mailbox(&self) {
-        let (_, empty) = crossbeam_channel::bounded(0);
-        let receiver = self.receiver.replace(ManuallyDrop::new(empty));
+    /// Whoever sends from now on is told so; what was not heard is dropped (user code). In a forked
+    /// child the parent's end is leaked.
+    fn close_mailbox(&self) {
+        let receiver = self.receiver.replace(ManuallyDrop::new(crossbeam_channel::never()));
         if !self.forked() {
-            // The drops of the calls inside are user code: the mailbox is not borrowed any more.
             drop(ManuallyDrop::into_inner(receiver));
         }
     }
@@ -413,7 +442,7 @@ pub(crate) fn poll_operation(cx: &Context<'_>) -> Poll<()> {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.drop_mailbox();
+        self.close_mailbox();
     }
 }
 
@@ -435,7 +464,8 @@ impl Shared {
             // The closure inside is the caller's own and may be dropped here.
             return Err(Error::Forked);
         }
-        self.sender.send(message).map_err(|_| Error::Closed)?;
+        let sender = self.sender.as_ref().ok_or(Error::Closed)?;
+        sender.send(message).map_err(|_| Error::Closed)?;
         if self.wakeup.notify() {
             self.waker.wake().map_err(Error::os("write to the eventfd"))?;
         }
@@ -445,10 +475,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.born.forked() {
-            let (unused, _) = crossbeam_channel::bounded(0);
-            let sender = std::mem::replace(&mut self.sender, ManuallyDrop::new(unused));
-            drop(ManuallyDrop::into_inner(sender));
+        if self.born.forked() {
+            std::mem::forget(self.sender.take());
         }
     }
 }
@@ -475,7 +503,7 @@ fn open() -> Result<(mio::Poll, Arc<Shared>, Receiver<Message>)> {
         counters: Counters::default(),
         wakeup: Wakeup::new(),
         waker,
-        sender: ManuallyDrop::new(sender),
+        sender: Some(sender),
     };
     Ok((poll, Arc::new(shared), receiver))
 }

@@ -193,12 +193,15 @@ impl Reactor {
         Ok(())
     }
 
-    /// The earliest deadline, for a loop that embeds this one; see [`turn`](Self::turn).
+    /// Until when a loop that embeds this one may sleep on its descriptor ([`AsRawFd`]); `None`: until
+    /// that is readable. To be asked before each such sleep: from here until the next
+    /// [`turn`](Self::turn) a call by another thread makes the descriptor readable (law 9).
     pub fn next_deadline(&self) -> Option<Instant> {
-        let state = self.local.state.borrow();
-        if state.is_busy() {
+        let busy = self.local.state.borrow().is_busy();
+        if busy || !self.local.try_embedded_sleep() {
             return Some(Instant::now());
         }
+        let state = self.local.state.borrow();
         let now = Instant::now();
         state.wheel.next_deadline().and_then(|tick| now.checked_add(self.local.until(tick, now)))
     }
@@ -271,7 +274,8 @@ struct Kept {
 }
 
 impl AsRawFd for Reactor {
-    /// The epoll's number: readable when the kernel has something to report. -1 after the end.
+    /// The epoll's number: readable when the kernel has something to report, or after
+    /// [`next_deadline`](Reactor::next_deadline) another thread. -1 after the end.
     fn as_raw_fd(&self) -> RawFd {
         self.local.poll_fd().unwrap_or(-1)
     }

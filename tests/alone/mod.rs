@@ -12,7 +12,8 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::process::{Command, ExitCode, exit};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio, exit};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -44,17 +45,26 @@ pub fn run(cases: &[Case]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// A case leads a process group, so that what it leaves behind, when it fails, ends with it.
 fn passes(name: &str) -> bool {
     let program = env::current_exe().expect("the path of this program");
-    let output = Command::new(program).args(["--case", name]).output().expect("start of a case");
-    let passed = output.status.success();
-    println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-    if !passed {
-        println!("---- {name}: {}", output.status);
+    let mut case = Command::new(program)
+        .args(["--case", name])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start of a case");
+    let status = case.wait().expect("the case is our child");
+    kill(-(case.id() as libc::pid_t), libc::SIGKILL);
+    let output = case.wait_with_output().expect("what the case has printed");
+    println!("test {name} ... {}", if status.success() { "ok" } else { "FAILED" });
+    if !status.success() {
+        println!("---- {name}: {status}");
         println!("{}", String::from_utf8_lossy(&output.stdout));
         println!("{}", String::from_utf8_lossy(&output.stderr));
     }
-    passed
+    status.success()
 }
 
 /// What cargo's arguments ask for.
@@ -160,7 +170,7 @@ pub fn childless() -> bool {
     found == -1 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD)
 }
 
-/// Sends a signal; false if there is no such process.
+/// Sends a signal (to a group if the number is negative); false if there is no such process.
 pub fn kill(pid: libc::pid_t, signal: c_int) -> bool {
     // SAFETY: touches no memory.
     let sent = unsafe { libc::kill(pid, signal) };

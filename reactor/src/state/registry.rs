@@ -202,6 +202,18 @@ impl Registry {
         order
     }
 
+    /// Who waits for `side`, the first one first.
+    pub fn standing(&self, token: Token, side: Side) -> impl Iterator<Item = Job> {
+        let waiters = match self.get(token).map(|slot| &slot.consumer) {
+            Some(Consumer::Tasks(waiters)) => Some(waiters),
+            _ => None,
+        };
+        let crowded = waiters.is_some_and(|waiters| waiters.crowded);
+        let crowd = self.crowd.iter().filter(move |(owner, at, _)| (*owner, *at) == (token, side));
+        let crowd = crowd.take(if crowded { usize::MAX } else { 0 }).map(|(.., job)| *job);
+        waiters.map(|waiters| waiters.first(side)).into_iter().chain(crowd)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.slots.clear();

@@ -673,6 +673,41 @@ fn law_03_who_waits_for_the_peers_end_hears_fin_and_reset_and_not_more_bytes() {
     }
 }
 
+/// A source that only writes waits for the end of its reader before it ever had to wait for room, and
+/// then for room.
+#[test]
+fn law_03_a_source_that_only_writes_hears_the_end_of_its_reader() {
+    let mut reactor = Reactor::new().unwrap();
+    let (mut receiver, sender) = {
+        let (sender, receiver) = mio::unix::pipe::new().unwrap();
+        (receiver, Rc::new(Io::new(sender, Interest::WRITABLE)))
+    };
+    let (closed, full, room) = (Rc::new(Cell::new(false)), Rc::default(), Rc::default());
+    let (end, pipe) = (Rc::clone(&closed), Rc::clone(&sender));
+    reactor.handle().spawn_detached(async move {
+        pipe.ready(Side::Closed).await.unwrap();
+        end.set(true);
+    });
+    turn_at_once(&mut reactor, 3);
+    let (filled, again, pipe): (Rc<Cell<bool>>, Rc<Cell<bool>>, _) =
+        (Rc::clone(&full), Rc::clone(&room), Rc::clone(&sender));
+    reactor.handle().spawn_detached(async move {
+        let write = |mut pipe: &mio::unix::pipe::Sender| pipe.write(&[0; 4096]);
+        while pipe.try_with(Side::Write, write).is_ok() {}
+        filled.set(true);
+        pipe.with(Side::Write, write).await.unwrap();
+        again.set(true);
+    });
+    turn_until(&mut reactor, "a full pipe", || full.get());
+    turn_at_once(&mut reactor, 3);
+    assert!(!room.get());
+    while receiver.read(&mut [0; 4096]).is_ok() {}
+    turn_until(&mut reactor, "room", || room.get());
+    assert!(!closed.get());
+    drop(receiver);
+    turn_until(&mut reactor, "the end", || closed.get());
+}
+
 /// One task waits for both: a half-close must wake the one, whichever asked last.
 #[test]
 fn law_03_a_task_that_waits_for_the_end_and_for_a_hang_up_hears_the_end() {

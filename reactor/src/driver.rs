@@ -34,6 +34,10 @@ impl Local {
         let slept = self.sleep(events, limit)?;
         self.collect(events)?;
         self.receive_some();
+        if self.forked() {
+            // A call forked, and this is the child: the rest is the parent's.
+            return Err(Error::Forked);
+        }
         self.fire();
         let ran = self.dispatch()?;
         self.count(|counters| {
@@ -146,6 +150,9 @@ impl Local {
                 Message::Call(call) => {
                     self.count(|counters| counters.remote_calls.add(1));
                     call();
+                    if self.forked() {
+                        return;
+                    }
                 }
             }
         }

@@ -288,7 +288,7 @@ impl State {
     pub fn clear(&mut self) {
         self.registry.clear();
         self.ready.clear();
-        self.wheel = Wheel::new();
+        self.wheel.clear();
         self.tasks = Tasks::default();
     }
 }

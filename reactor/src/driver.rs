@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::local::{Local, Message};
+use crate::local::Local;
+use crate::shared::Message;
 use crate::state::Reported;
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};

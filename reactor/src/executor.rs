@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::{Error, Panic, Result};
-use crate::local::{Header, Local, LocalFuture, Message, OPERATIONS, allow_operations};
+use crate::local::{Local, LocalFuture, OPERATIONS, allow_operations};
+use crate::shared::{Header, Message};
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
 

@@ -57,6 +57,7 @@ pub mod state;
 mod state;
 mod sys;
 mod wakeup;
+mod shared;
 mod local;
 mod callbacks;
 mod executor;

@@ -5,7 +5,7 @@
 //! runs**. User code is a callback, a future's poll, the drop of either, and each method of a foreign
 //! waker. So: take out, let go of the borrow, run, put back if the key is still alive.
 //!
-//! Other threads know only [`Shared`]: a channel into the mailbox and the wake-up. Next: `callbacks`.
+//! Other threads know only `shared`. Next: `callbacks`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,16 +14,16 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use slab::Slab;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::interest::{Answer, Interest, Readiness};
+use crate::shared::{Message, Shared, open};
 use crate::state::State;
 use crate::state::ready::{Job, Kind};
 use crate::state::registry::{Call, Order};
@@ -33,7 +33,6 @@ use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
 use crate::sys::selector;
 use crate::token::Token;
-use crate::wakeup::Wakeup;
 
 /// A source's closure; it owns its share of the source.
 pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
@@ -41,34 +40,6 @@ pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
 pub(crate) type TimerCallback = Box<dyn FnOnce()>;
 /// A task's future.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What other threads send.
-pub(crate) enum Message {
-    /// Run this on the loop's thread.
-    Call(Box<dyn FnOnce() + Send>),
-    /// A task's waker was woken elsewhere.
-    Wake(Arc<Header>),
-    /// End `run`.
-    Stop,
-}
-
-/// What other threads hold.
-pub(crate) struct Shared {
-    pub(crate) born: Born,
-    pub(crate) counters: Counters,
-    wakeup: Wakeup,
-    waker: mio::Waker,
-    // Leaked in a child: a thread that the fork did not copy may hold the channel's lock.
-    sender: Option<Sender<Message>>,
-}
-
-/// What a task's waker points at.
-pub(crate) struct Header {
-    pub(crate) token: Token,
-    /// Sent to the mailbox and not yet heard.
-    pub(crate) notified: AtomicBool,
-    pub(crate) shared: Arc<Shared>,
-}
 
 /// A task's future and its waker; both are out while it is polled.
 #[derive(Default)]
@@ -251,12 +222,12 @@ impl Local {
         self.receiver.borrow().len()
     }
 
-    /// See [`Wakeup::try_sleep`].
+    /// See `Wakeup::try_sleep`.
     pub(crate) fn try_sleep(&self) -> bool {
         self.shared.borrow().wakeup.try_sleep()
     }
 
-    /// See [`Wakeup::awake`].
+    /// See `Wakeup::awake`.
     pub(crate) fn awake(&self) {
         self.embedded_sleep.set(false);
         self.shared.borrow().wakeup.awake();
@@ -457,55 +428,10 @@ impl Drop for Entered {
     }
 }
 
-impl Shared {
-    /// Sends a message and wakes the loop if it sleeps. In a forked child nothing happens.
-    pub(crate) fn send(&self, message: Message) -> Result<()> {
-        if self.born.forked() {
-            // The closure inside is the caller's own and may be dropped here.
-            return Err(Error::Forked);
-        }
-        let sender = self.sender.as_ref().ok_or(Error::Closed)?;
-        sender.send(message).map_err(|_| Error::Closed)?;
-        if self.wakeup.notify() {
-            self.waker.wake().map_err(Error::os("write to the eventfd"))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if self.born.forked() {
-            std::mem::forget(self.sender.take());
-        }
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("stats", &self.counters.read()).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Local").field("shared", &self.shared.borrow()).finish_non_exhaustive()
     }
-}
-
-fn open() -> Result<(mio::Poll, Arc<Shared>, Receiver<Message>)> {
-    let poll = mio::Poll::new().map_err(Error::os("epoll_create1"))?;
-    let token = mio::Token(Token::WAKER.to_u64() as usize);
-    let waker = mio::Waker::new(poll.registry(), token).map_err(Error::os("eventfd"))?;
-    let (sender, receiver) = crossbeam_channel::unbounded();
-    let shared = Shared {
-        born: Born::now(),
-        counters: Counters::default(),
-        wakeup: Wakeup::new(),
-        waker,
-        sender: Some(sender),
-    };
-    Ok((poll, Arc::new(shared), receiver))
 }
 
 fn control(poll: &mio::Poll, order: Order) -> Result<()> {

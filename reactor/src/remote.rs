@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::local::{Message, Shared};
+use crate::shared::{Message, Shared};
 use crate::stats::Stats;
 
 /// A handle for any thread.

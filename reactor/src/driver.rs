@@ -33,13 +33,15 @@ impl Local {
         let turning = Turning(self);
         let achieved = self.achieved.get();
         let slept = self.sleep(events, limit)?;
+        let tick = self.tick(self.now.get());
+        self.state.borrow_mut().tell_time(tick);
         self.collect(events);
         self.receive_some();
         if self.forked() {
             // A call forked, and this is the child: the rest is the parent's.
             return Err(Error::Forked);
         }
-        self.fire();
+        self.fire(tick);
         let ran = self.dispatch()?;
         self.count(|counters| {
             counters.turns.add(1);
@@ -161,9 +163,9 @@ impl Local {
     }
 
     /// Makes a bounded share of the due timers ready; one reading of the clock serves them all.
-    fn fire(&self) {
+    fn fire(&self, tick: u64) {
         let mut state = self.state.borrow_mut();
-        state.advance(self.tick(self.now.get()));
+        state.advance(tick);
         let mut fired = 0;
         while fired < self.config.timers as u64 && state.pop_due() {
             fired += 1;

@@ -60,8 +60,13 @@ impl<S: Source> Io<S> {
     /// Wraps a source; `interest` is what the registration will ask for.
     #[track_caller]
     pub fn new(source: S, interest: Interest) -> Self {
+        Self::at(source, interest, Location::caller())
+    }
+
+    /// The same for a caller that stands between the user and this.
+    pub(crate) fn at(source: S, interest: Interest, place: &'static Location<'static>) -> Self {
         let (entry, disproved) = (OnceCell::new(), Cell::new(Readiness::NONE));
-        Self { entry, interest, disproved, place: Location::caller(), source }
+        Self { entry, interest, disproved, place, source }
     }
 
     /// The source.

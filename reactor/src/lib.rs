@@ -72,6 +72,7 @@ pub mod net;
 pub mod pool;
 mod signals;
 pub mod workers;
+pub mod snapshot;
 
 pub use config::Config;
 pub use error::{Error, Panic, Result};
@@ -84,6 +85,7 @@ pub use reactor::{Builder, Reactor};
 pub use registration::{Ready, Registration};
 pub use remote::Remote;
 pub use signals::Signals;
+pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};

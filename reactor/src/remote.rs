@@ -18,7 +18,7 @@ use crate::stats::Stats;
 /// in a forked child it answers [`Error::Forked`] and touches nothing.
 #[derive(Clone)]
 pub struct Remote {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Remote {

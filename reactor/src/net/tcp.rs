@@ -3,10 +3,11 @@
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
 //! (law 3); urgent data, an end or an error that is remembered forbids the conclusion.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::Location;
 use std::task::{Context, Poll};
 
 use crate::error::Result;
@@ -91,24 +92,30 @@ impl TcpListener {
     ///
     /// # Cancel safety
     /// No connection is lost.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+    #[track_caller]
+    pub fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> {
+        let place = Location::caller();
+        poll_fn(|cx| self.io.poll_with(cx, Side::Read, |listener| accept(listener, place)))
     }
 
     /// [`accept`](Self::accept), for futures written by hand.
     ///
     /// # Errors
     /// The same.
+    #[track_caller]
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.io.poll_with(cx, Side::Read, accept)
+        let place = Location::caller();
+        self.io.poll_with(cx, Side::Read, |listener| accept(listener, place))
     }
 
     /// Accepts a connection, or answers `WouldBlock`.
     ///
     /// # Errors
     /// Those of accept(2).
+    #[track_caller]
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.io.try_with(Side::Read, accept)
+        let place = Location::caller();
+        self.io.try_with(Side::Read, |listener| accept(listener, place))
     }
 }
 
@@ -126,9 +133,14 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Dropping it closes the socket.
-    pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
+    #[track_caller]
+    pub fn connect(addr: SocketAddr) -> impl Future<Output = io::Result<Self>> {
+        Self::connect_at(addr, Location::caller())
+    }
+
+    async fn connect_at(addr: SocketAddr, place: &'static Location<'static>) -> io::Result<Self> {
         let stream = mio::net::TcpStream::connect(addr)?;
-        let stream = Self::wrap(stream.into());
+        let stream = Self::wrap(stream.into(), place);
         // The kernel reports WRITE once it is decided; until then the socket must not be written.
         stream.io.would_block(Side::Write)?;
         loop {
@@ -153,7 +165,7 @@ impl TcpStream {
     #[track_caller]
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
         socket::set_nonblocking(stream.as_fd())?;
-        Ok(Self::wrap(stream))
+        Ok(Self::wrap(stream, Location::caller()))
     }
 
     /// Gives the stream back, deregistered; it stays in nonblocking mode.
@@ -344,10 +356,9 @@ impl TcpStream {
         self.io.source().local_addr()
     }
 
-    #[track_caller]
-    fn wrap(stream: std::net::TcpStream) -> Self {
+    fn wrap(stream: std::net::TcpStream, place: &'static Location<'static>) -> Self {
         // PRI, so that urgent data is remembered: a read stops short at it (law 3).
-        Self { io: Io::new(stream, Interest::BOTH | Interest::PRIORITY) }
+        Self { io: Io::at(stream, Interest::BOTH | Interest::PRIORITY, place) }
     }
 
     fn settle(&self, side: Side, len: usize, poll: &Poll<io::Result<usize>>) {
@@ -366,9 +377,13 @@ impl TcpStream {
     }
 }
 
-fn accept(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+/// `place` is the accepter's, because the stream's registration is to name a line of its user.
+fn accept(
+    listener: &std::net::TcpListener,
+    place: &'static Location<'static>,
+) -> io::Result<(TcpStream, SocketAddr)> {
     let (fd, peer) = socket::accept(listener.as_fd())?;
-    let stream = TcpStream::wrap(std::net::TcpStream::from(fd));
+    let stream = TcpStream::wrap(std::net::TcpStream::from(fd), place);
     let peer = match peer {
         Some(peer) => peer,
         None => stream.peer_addr()?,

@@ -3,10 +3,11 @@
 //! A short read proves nothing here (it ends at a message with descriptors), so only WouldBlock
 //! clears what is known (law 3).
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::Location;
 use std::path::Path;
 use std::task::{Context, Poll};
 
@@ -54,16 +55,20 @@ impl UnixListener {
     ///
     /// # Cancel safety
     /// No connection is lost.
-    pub async fn accept(&self) -> io::Result<UnixStream> {
-        self.io.with(Side::Read, accept).await
+    #[track_caller]
+    pub fn accept(&self) -> impl Future<Output = io::Result<UnixStream>> {
+        let place = Location::caller();
+        self.io.with(Side::Read, move |listener| accept(listener, place))
     }
 
     /// Accepts a connection, or answers `WouldBlock`.
     ///
     /// # Errors
     /// Those of accept(2).
+    #[track_caller]
     pub fn try_accept(&self) -> io::Result<UnixStream> {
-        self.io.try_with(Side::Read, accept)
+        let place = Location::caller();
+        self.io.try_with(Side::Read, |listener| accept(listener, place))
     }
 }
 
@@ -93,9 +98,13 @@ impl UnixStream {
     ///
     /// # Errors
     /// Those of connect(2); EAGAIN, where the listener's queue is full, is one of them.
-    pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        let stream = mio::net::UnixStream::connect(path)?;
-        Ok(Self::wrap(stream.into()))
+    #[track_caller]
+    pub fn connect(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Self>> {
+        let place = Location::caller();
+        async move {
+            let stream = mio::net::UnixStream::connect(path)?;
+            Ok(Self::wrap(stream.into(), place))
+        }
     }
 
     /// Two connected streams.
@@ -115,7 +124,7 @@ impl UnixStream {
     #[track_caller]
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         socket::set_nonblocking(stream.as_fd())?;
-        Ok(Self::wrap(stream))
+        Ok(Self::wrap(stream, Location::caller()))
     }
 
     /// Gives the stream back, deregistered; it stays in nonblocking mode.
@@ -214,15 +223,18 @@ impl UnixStream {
         self.io.source().shutdown(how)
     }
 
-    #[track_caller]
-    fn wrap(stream: std::os::unix::net::UnixStream) -> Self {
-        Self { io: Io::new(stream, Interest::BOTH) }
+    fn wrap(stream: std::os::unix::net::UnixStream, place: &'static Location<'static>) -> Self {
+        Self { io: Io::at(stream, Interest::BOTH, place) }
     }
 }
 
-fn accept(listener: &std::os::unix::net::UnixListener) -> io::Result<UnixStream> {
+/// `place` is the accepter's, because the stream's registration is to name a line of its user.
+fn accept(
+    listener: &std::os::unix::net::UnixListener,
+    place: &'static Location<'static>,
+) -> io::Result<UnixStream> {
     let (fd, _peer) = socket::accept(listener.as_fd())?;
-    Ok(UnixStream::wrap(std::os::unix::net::UnixStream::from(fd)))
+    Ok(UnixStream::wrap(std::os::unix::net::UnixStream::from(fd), place))
 }
 
 impl AsFd for UnixListener {

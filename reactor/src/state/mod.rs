@@ -7,8 +7,9 @@
 //! kernel, which the driver carries out. So a simulated kernel can drive it, and no user code runs
 //! while it is borrowed.
 
-pub mod readiness;
+pub mod moment;
 pub mod ready;
+pub mod readiness;
 pub mod waiters;
 pub mod detector;
 pub mod registry;
@@ -20,6 +21,7 @@ use std::panic::Location;
 use crate::interest::{Answer, Interest, Next, Readiness, Trigger};
 use crate::token::{Serials, Token};
 use detector::Verdict;
+use moment::Moment;
 use readiness::{Do, Machine};
 use ready::{Job, Kind, ReadyQueue};
 use registry::{Call, Consumer, Order, Registry, Removed};
@@ -39,6 +41,7 @@ pub struct State {
     /// The tasks.
     pub tasks: Tasks,
     serials: Serials,
+    now: Moment,
     spin_threshold: u32,
 }
 
@@ -72,9 +75,15 @@ impl State {
 
     // What came in.
 
+    /// The time is `now_tick`: what is said from here on is said then.
+    pub fn tell_time(&mut self, now_tick: u64) {
+        self.now = Moment::at(now_tick);
+    }
+
     /// The kernel reported `readiness` for `token`.
     pub fn event(&mut self, token: Token, readiness: Readiness) -> Reported {
         let Some(slot) = self.registry.get_mut(token) else { return Reported::Stale };
+        (slot.reported, slot.reported_at) = (readiness, self.now);
         if let Some(machine) = slot.machine() {
             let todo = machine.report(readiness);
             let order = slot.order_for(todo, token);
@@ -148,7 +157,7 @@ impl State {
 
     /// The poll of a task answered `Pending`.
     pub fn suspend(&mut self, token: Token) {
-        if self.tasks.suspend(token) {
+        if self.tasks.suspend(token, self.now) {
             self.ready.push(Job::new(Kind::Task, token));
         }
     }
@@ -184,7 +193,7 @@ impl State {
         place: &'static Location<'static>,
     ) -> (Token, Option<Order>) {
         let serial = self.serials.draw();
-        let token = self.registry.insert(serial, fd, interest, consumer, place);
+        let token = self.registry.insert(serial, fd, interest, consumer, place, self.now);
         let order = self.registry.get(token).filter(|slot| !slot.interest.is_none());
         (token, order.map(|slot| slot.order(Call::Add, token)))
     }
@@ -264,7 +273,7 @@ impl State {
     /// A new task, queued.
     pub fn add_task(&mut self, place: &'static Location<'static>) -> Token {
         let serial = self.serials.draw();
-        let token = self.tasks.insert(serial, place);
+        let token = self.tasks.insert(serial, place, self.now);
         self.ready.push(Job::new(Kind::Task, token));
         token
     }

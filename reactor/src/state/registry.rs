@@ -10,6 +10,7 @@ use slab::Slab;
 
 use crate::interest::{Interest, Next, Readiness, Trigger};
 use crate::state::detector::Detector;
+use crate::state::moment::Moment;
 use crate::state::readiness::{Do, Machine, Phase};
 use crate::state::ready::Job;
 use crate::state::waiters::{Report, Side, Waiters};
@@ -62,6 +63,10 @@ pub struct Slot {
     pub consumer: Consumer,
     /// Reports, and those without progress.
     pub detector: Detector,
+    /// What the kernel said last.
+    pub reported: Readiness,
+    /// When it said so; before that, when the source was registered.
+    pub reported_at: Moment,
     /// Where it was registered.
     pub place: &'static Location<'static>,
 }
@@ -95,9 +100,18 @@ impl Registry {
         interest: Interest,
         consumer: Consumer,
         place: &'static Location<'static>,
+        now: Moment,
     ) -> Token {
-        let detector = Detector::default();
-        let slot = self.slots.insert(Slot { serial, fd, interest, consumer, detector, place });
+        let slot = self.slots.insert(Slot {
+            serial,
+            fd,
+            interest,
+            consumer,
+            detector: Detector::default(),
+            reported: Readiness::NONE,
+            reported_at: now,
+            place,
+        });
         Token { slot: slot as u32, serial }
     }
 

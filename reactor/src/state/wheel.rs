@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::iter::successors;
 use std::num::NonZeroU32;
 
 /// Timers in order of deadline, then of insertion.
@@ -135,6 +136,13 @@ impl Wheel {
     /// When a timer is due; `None` if it has fired or was cancelled.
     pub fn deadline(&self, key: TimerKey) -> Option<u64> {
         self.live(key).map(|slot| self.entry(slot).deadline_tick)
+    }
+
+    /// When each timer is due, in no order: one look at every timer, for a snapshot.
+    pub fn deadlines(&self) -> impl Iterator<Item = u64> {
+        let entry = |slot: u32| self.entries.get(slot as usize);
+        let list = move |list: &List| successors(entry(list.head), move |e| entry(e.next));
+        self.lists.iter().flat_map(list).map(|entry| entry.deadline_tick)
     }
 
     /// How many timers there are, those set aside included.

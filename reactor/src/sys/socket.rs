@@ -1,7 +1,6 @@
 //! What std's sockets lack: accept4 that gives a nonblocking socket, MSG_MORE, reset on close.
 //!
-//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: the
-//! module that uses it, `net`.
+//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `kind`.
 
 use std::io;
 use std::mem;
@@ -141,19 +140,20 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
 }
 
-/// True if `fd` is a listening socket (SO_ACCEPTCONN).
-pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> bool {
-    option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).is_ok_and(|value| value != 0)
-}
-
 /// True if the numbered descriptor, which its registration keeps open, is a listening socket.
 pub(crate) fn is_listening_number(fd: RawFd) -> bool {
+    number_option(fd, libc::SO_ACCEPTCONN).is_some_and(|value| value != 0)
+}
+
+/// An option of SOL_SOCKET (socket(7)) of the numbered descriptor; `None` if that is no socket.
+pub(super) fn number_option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int> {
     if fd < 0 {
-        return false;
+        return None;
     }
     // SAFETY: not -1, and only borrowed for one getsockopt; a number that is not open is answered
     // with EBADF.
-    is_listening(unsafe { BorrowedFd::borrow_raw(fd) })
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    option(fd, libc::SOL_SOCKET, name).ok()
 }
 
 fn option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {

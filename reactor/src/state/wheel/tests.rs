@@ -136,6 +136,13 @@ fn compare(seed: u64, steps: u32, small: bool) {
         if let Some((target, key)) = keys.last() {
             assert_eq!(wheel.deadline(*key), sorted.places.get(target).map(|p| p.0), "{at}");
         }
+        if step.is_multiple_of(64) {
+            let mut deadlines: Vec<u64> = wheel.deadlines().collect();
+            deadlines.sort_unstable();
+            let mut places: Vec<u64> = sorted.places.values().map(|place| place.0).collect();
+            places.sort_unstable();
+            assert_eq!(deadlines, places, "{at}");
+        }
     }
     wheel.advance(u64::MAX);
     sorted.advance(u64::MAX);

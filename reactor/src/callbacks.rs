@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::interest::{Answer, Next};
-use crate::local::{Callback, Local, TimerCallback};
+use crate::local::{Callback, Local, TimerCell};
 use crate::state::detector::Verdict;
 use crate::state::readiness::Do;
 use crate::token::Token;
@@ -62,21 +62,27 @@ impl Local {
             return Ok(());
         }
         self.keep_callback(token, callback);
-        self.carry_out(order)
+        self.carry_out(order)?;
+        if spins { self.name_spin(token) } else { Ok(()) }
     }
 
     /// A timer's job came up.
     pub(crate) fn call_timer(&self, token: Token) {
-        if let Some(callback) = self.take_timer(token) {
-            callback();
+        let Some(timer) = self.take_timer(token) else { return };
+        let threshold = self.config.spin_threshold.max(1);
+        if timer.chain > 0 && timer.chain.is_multiple_of(threshold) {
+            self.name_timer(token, &timer);
         }
+        let fired = self.observers.fire(timer.chain, self.achieved.get());
+        (timer.callback)();
+        drop(fired);
     }
 
     /// Takes a timer's closure out; `None` if it was called or cancelled.
-    pub(crate) fn take_timer(&self, token: Token) -> Option<TimerCallback> {
+    pub(crate) fn take_timer(&self, token: Token) -> Option<TimerCell> {
         let mut timers = self.timers.borrow_mut();
-        let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
-        fits.then(|| timers.remove(token.index()).1)
+        let fits = timers.get(token.index()).is_some_and(|timer| timer.serial == token.serial);
+        fits.then(|| timers.remove(token.index()))
     }
 }
 

@@ -103,9 +103,10 @@ impl Local {
         }
     }
 
-    /// Tells the core what the kernel reported. No user code runs here.
+    /// Tells the core what the kernel reported. No user code runs here, but for naming what spins.
     fn collect(&self, events: &mio::Events) {
-        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
+        let (mut taken, mut stale, mut fruitless) = (0, 0, 0);
+        let mut spinning = Vec::new();
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
@@ -120,7 +121,9 @@ impl Local {
                 }
                 Reported::Taken(order, verdict) => {
                     fruitless += u64::from(verdict.is_some());
-                    spins += u64::from(verdict == Some(Verdict::Spins));
+                    if verdict == Some(Verdict::Spins) {
+                        spinning.push(token);
+                    }
                     order
                 }
             };
@@ -133,8 +136,12 @@ impl Local {
                 counters.events.add(taken);
                 counters.stale_events.add(stale);
                 counters.no_progress.add(fruitless);
-                counters.spins.add(spins);
+                counters.spins.add(spinning.len() as u64);
             });
+        }
+        for token in spinning {
+            // As above.
+            let _ = self.name_spin(token);
         }
     }
 

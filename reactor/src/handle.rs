@@ -5,13 +5,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::executor::JoinHandle;
 use crate::interest::{Answer, Interest, Trigger};
-use crate::local::Local;
+use crate::local::{Local, TimerCell};
 use crate::registration::{Ready, Registration};
 use crate::state::ready::{Job, Kind};
 use crate::state::wheel::TimerKey;
@@ -80,7 +81,8 @@ impl Handle {
         self.local.set_interest(token, interest)
     }
 
-    /// [`Registration::resume`] or [`Registration::rearm`], for who has only the token.
+    /// [`Registration::resume`] or [`Registration::rearm`], for who has only the token; and the end of
+    /// a mask for spinning, also for a source that tasks wait on.
     ///
     /// # Errors
     /// The same.
@@ -119,19 +121,38 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Forked`], [`Error::Closed`].
+    #[track_caller]
     pub fn after(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Result<Timer> {
-        self.at(later(Instant::now(), delay), callback)
+        let deadline = later(Instant::now(), delay);
+        self.arm(deadline, delay.is_zero(), Location::caller(), Box::new(callback))
     }
 
-    /// Calls `callback` at `deadline`; one that is past, in the next turn.
+    /// Calls `callback` at `deadline`; one that is past, in the next turn. A timer that arms itself
+    /// so again and again, and achieves nothing, is named as one that spins (law 12): work in pieces
+    /// is a task's, which yields.
     ///
     /// # Errors
     /// [`Error::Forked`], [`Error::Closed`].
+    #[track_caller]
     pub fn at(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> Result<Timer> {
+        let due = deadline <= self.local.now.get();
+        self.arm(deadline, due, Location::caller(), Box::new(callback))
+    }
+
+    fn arm(
+        &self,
+        deadline: Instant,
+        due: bool,
+        place: &'static Location<'static>,
+        callback: Box<dyn FnOnce()>,
+    ) -> Result<Timer> {
         self.local.check()?;
         let tick = self.local.deadline_tick(deadline);
         let serial = self.local.state.borrow_mut().draw_serial();
-        let slot = self.local.timers.borrow_mut().insert((serial, Box::new(callback))) as u32;
+        let achieved = self.local.achieved.get();
+        let chain = if due { self.local.observers.chain(achieved) } else { 0 };
+        let cell = TimerCell { serial, chain, place, callback };
+        let slot = self.local.timers.borrow_mut().insert(cell) as u32;
         let callback = Token { slot, serial };
         let job = Job::new(Kind::Timer, callback);
         let key = self.local.state.borrow_mut().add_timer(tick, job);
@@ -141,10 +162,10 @@ impl Handle {
     /// Cancels a timer and drops its callback. False if the callback has been called or cancelled; one
     /// that is due in this turn and still to be called is not.
     pub fn cancel(&self, timer: Timer) -> bool {
-        let Some(callback) = self.local.take_timer(timer.callback) else { return false };
+        let Some(cell) = self.local.take_timer(timer.callback) else { return false };
         // `None` if it has fired: its job finds no callback.
         let _fired = self.local.state.borrow_mut().wheel.cancel(timer.key);
-        drop(callback);
+        drop(cell);
         true
     }
 

@@ -52,6 +52,8 @@ pub struct Io<S: Source> {
     interest: Interest,
     /// What said `WouldBlock` before there was a registration to remember it.
     disproved: Cell<Readiness>,
+    /// The last operation told an end or an error: the same again is no progress (law 12).
+    told: Cell<bool>,
     place: &'static Location<'static>,
     source: S,
 }
@@ -66,7 +68,7 @@ impl<S: Source> Io<S> {
     /// The same for a caller that stands between the user and this.
     pub(crate) fn at(source: S, interest: Interest, place: &'static Location<'static>) -> Self {
         let (entry, disproved) = (OnceCell::new(), Cell::new(Readiness::NONE));
-        Self { entry, interest, disproved, place, source }
+        Self { entry, interest, disproved, told: Cell::new(false), place, source }
     }
 
     /// The source.
@@ -97,7 +99,8 @@ impl<S: Source> Io<S> {
         poll_fn(|cx| self.poll_ready(cx, side)).await
     }
 
-    /// Tries `f` whenever `side` may succeed, until it says something else than `WouldBlock`.
+    /// Tries `f` whenever `side` may succeed, until it says something else than `WouldBlock`. A
+    /// success counts as progress, and so does an error the first time (law 12).
     ///
     /// # Errors
     /// Those of `f`, and those of [`ready`](Self::ready) inside an `io::Error`.
@@ -120,11 +123,22 @@ impl<S: Source> Io<S> {
         &self,
         cx: &mut Context<'_>,
         side: Side,
+        f: impl FnMut(&S) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_judged(cx, side, f, |_| true)
+    }
+
+    /// [`poll_with`](Self::poll_with) for an operation whose success may be none: the end of the data.
+    pub(crate) fn poll_judged<R>(
+        &self,
+        cx: &mut Context<'_>,
+        side: Side,
         mut f: impl FnMut(&S) -> io::Result<R>,
+        fruitful: fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
         ready!(local::poll_operation(cx));
         loop {
-            match self.try_with(side, &mut f) {
+            match self.try_judged(side, &mut f, fruitful) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_known(cx, side))?;
                     // A hang-up is remembered, and `f` says WouldBlock all the same: others first.
@@ -146,6 +160,16 @@ impl<S: Source> Io<S> {
     /// # Errors
     /// Those of `f`.
     pub fn try_with<R>(&self, side: Side, f: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
+        self.try_judged(side, f, |_| true)
+    }
+
+    /// [`try_with`](Self::try_with) for an operation whose success may be none: the end of the data.
+    pub(crate) fn try_judged<R>(
+        &self,
+        side: Side,
+        f: impl FnOnce(&S) -> io::Result<R>,
+        fruitful: fn(&R) -> bool,
+    ) -> io::Result<R> {
         if let Some(entry) = self.entry.get() {
             match entry.local().state.borrow().known(entry.token(), side) {
                 Some(Some(_)) => {}
@@ -156,10 +180,30 @@ impl<S: Source> Io<S> {
         let result = f(&self.source);
         match &result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.disprove(side),
-            Err(_) => {}
-            Ok(_) => self.progress(side),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(value) if fruitful(value) => {
+                self.told.set(false);
+                self.progress(side);
+            }
+            // An end or an error is news once.
+            Ok(_) | Err(_) if !self.told.replace(true) => self.progress(side),
+            Ok(_) | Err(_) => self.fruitless(),
         }
         result
+    }
+
+    /// An end or an error was told again. It needs no report, so a task that ignores it would spin
+    /// unseen without a registration to count it.
+    #[cold]
+    fn fruitless(&self) {
+        let in_task = || Local::current().is_some_and(|local| local.running.get().is_some());
+        if !self.is_registered() && in_task() {
+            // Refused: then it cannot be counted.
+            let _ = self.register();
+        }
+        if let Some(entry) = self.entry.get() {
+            entry.local().fruitless(entry.token());
+        }
     }
 
     /// Waits until `side` may succeed; for futures written by hand. The last waker of each task counts.

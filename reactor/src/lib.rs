@@ -48,6 +48,7 @@ mod interest;
 mod error;
 mod config;
 mod stats;
+mod spin;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 #[allow(missing_docs)]
@@ -57,8 +58,10 @@ pub mod state;
 mod state;
 mod sys;
 mod wakeup;
+mod observers;
 mod shared;
 mod local;
+mod observe;
 mod callbacks;
 mod executor;
 mod driver;
@@ -86,6 +89,7 @@ pub use registration::{Ready, Registration};
 pub use remote::Remote;
 pub use signals::Signals;
 pub use snapshot::Snapshot;
+pub use spin::{SpinPolicy, SpinReport};
 pub use stats::Stats;
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};

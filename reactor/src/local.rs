@@ -5,12 +5,13 @@
 //! runs**. User code is a callback, a future's poll, the drop of either, and each method of a foreign
 //! waker. So: take out, let go of the borrow, run, put back if the key is still alive.
 //!
-//! Other threads know only `shared`. Next: `callbacks`.
+//! Other threads know only `shared`. Next: `observe`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use slab::Slab;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::interest::{Answer, Interest, Readiness};
+use crate::observers::Observers;
 use crate::shared::{Message, Shared, open};
 use crate::state::State;
 use crate::state::ready::{Job, Kind};
@@ -36,8 +38,6 @@ use crate::token::Token;
 
 /// A source's closure; it owns its share of the source.
 pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
-/// A timer's closure.
-pub(crate) type TimerCallback = Box<dyn FnOnce()>;
 /// A task's future.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -46,6 +46,15 @@ pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct TaskCell {
     pub(crate) future: Option<LocalFuture>,
     pub(crate) waker: Option<Waker>,
+}
+
+/// A timer's closure, and what is told of it.
+pub(crate) struct TimerCell {
+    pub(crate) serial: u32,
+    /// How many timers that were already due led to it, each armed by the one before (law 12).
+    pub(crate) chain: u32,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) callback: Box<dyn FnOnce()>,
 }
 
 /// What all handles of one reactor share on its thread.
@@ -57,8 +66,8 @@ pub(crate) struct Local {
     pub(crate) tasks: RefCell<Vec<TaskCell>>,
     /// Wakers that are not a task's own, each with its serial.
     pub(crate) wakers: RefCell<Slab<(u32, Waker)>>,
-    /// Closures of timers, each with its serial.
-    pub(crate) timers: RefCell<Slab<(u32, TimerCallback)>>,
+    /// Closures of timers.
+    pub(crate) timers: RefCell<Slab<TimerCell>>,
     poll: RefCell<Option<mio::Poll>>,
     shared: RefCell<Arc<Shared>>,
     receiver: RefCell<ManuallyDrop<Receiver<Message>>>,
@@ -83,6 +92,7 @@ pub(crate) struct Local {
     pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
     pub(crate) touched: Cell<bool>,
+    pub(crate) observers: Observers,
     _alive: Alive,
 }
 
@@ -97,7 +107,7 @@ thread_local! {
 }
 
 impl Local {
-    pub(crate) fn new(config: Config, first_serial: u32) -> Result<Rc<Self>> {
+    pub(crate) fn new(config: Config, first_serial: u32, observers: Observers) -> Result<Rc<Self>> {
         let (poll, shared, receiver) = open()?;
         let now = Instant::now();
         Ok(Rc::new(Self {
@@ -122,6 +132,7 @@ impl Local {
             embedded_sleep: Cell::new(false),
             unsettled: Cell::new(None),
             touched: Cell::new(false),
+            observers,
             _alive: Alive::reactor(),
         }))
     }
@@ -384,6 +395,7 @@ pub(crate) fn touch() {
     let _ = CURRENT.try_with(|current| {
         if let Some(local) = current.borrow().as_ref() {
             local.touched.set(true);
+            local.achieve();
         }
     });
 }

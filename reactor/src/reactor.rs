@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::local::{Callback, Local};
+use crate::observers::Observers;
 use crate::remote::Remote;
+use crate::spin::SpinPolicy;
 use crate::state::registry::Slot;
 use crate::stats::Stats;
 use crate::sys::socket;
@@ -50,9 +52,10 @@ pub struct Reactor {
 }
 
 /// Builds a [`Reactor`] with other budgets than the defaults.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
+    on_spin: SpinPolicy,
     first_serial: u32,
 }
 
@@ -60,6 +63,12 @@ impl Builder {
     /// The budgets and thresholds.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// What happens when a source spins (law 12). By default it is counted.
+    pub fn on_spin(mut self, policy: SpinPolicy) -> Self {
+        self.on_spin = policy;
         self
     }
 
@@ -82,7 +91,7 @@ impl Builder {
         if [events, jobs, remote, timers].contains(&0) {
             return Err(Error::Argument("a budget of 0 would never run anything: use 1 or more"));
         }
-        let local = Local::new(self.config, self.first_serial)?;
+        let local = Local::new(self.config, self.first_serial, Observers::new(self.on_spin))?;
         Ok(Reactor { local, events: mio::Events::with_capacity(events) })
     }
 }

@@ -1,7 +1,7 @@
 //! Counters with one writer and any number of readers.
 //!
 //! Only the loop's own thread writes, so an increment is a load and a store (a quarter of a
-//! nanosecond) and needs no atomic read-modify-write. Next: `state`.
+//! nanosecond) and needs no atomic read-modify-write. Next: `spin`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -63,7 +63,7 @@ counters! {
     progress,
     /// Reports to a callback or task that achieved nothing (law 12).
     no_progress,
-    /// Sources that passed the spin threshold (law 12).
+    /// Times that a source, or a timer that arms itself, passed the spin threshold (law 12).
     spins,
     /// Timers fired.
     timers_fired,

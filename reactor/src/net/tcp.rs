@@ -193,7 +193,8 @@ impl TcpStream {
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let len = buf.len();
-        let poll = self.io.poll_with(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf));
+        let poll =
+            self.io.poll_judged(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf), some);
         self.settle(Side::Read, len, &poll);
         poll
     }
@@ -204,7 +205,8 @@ impl TcpStream {
     /// Those of recv(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let len = buf.len();
-        let result = self.io.try_with(Side::Read, |stream| socket::recv(stream.as_fd(), buf));
+        let result =
+            self.io.try_judged(Side::Read, |stream| socket::recv(stream.as_fd(), buf), some);
         self.settle_result(Side::Read, len, &result);
         result
     }
@@ -375,6 +377,11 @@ impl TcpStream {
             self.io.short(side);
         }
     }
+}
+
+/// A read of 0 bytes is the end, which is news once (law 12).
+fn some(n: &usize) -> bool {
+    *n > 0
 }
 
 /// `place` is the accepter's, because the stream's registration is to name a line of its user.

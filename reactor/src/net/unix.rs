@@ -151,7 +151,7 @@ impl UnixStream {
     /// # Errors
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf))
+        self.io.poll_judged(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf), some)
     }
 
     /// Reads, or answers `WouldBlock`.
@@ -159,7 +159,7 @@ impl UnixStream {
     /// # Errors
     /// Those of recv(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io.try_with(Side::Read, |stream| socket::recv(stream.as_fd(), buf))
+        self.io.try_judged(Side::Read, |stream| socket::recv(stream.as_fd(), buf), some)
     }
 
     /// Writes some of `buf`, at least one byte. No SIGPIPE.
@@ -226,6 +226,11 @@ impl UnixStream {
     fn wrap(stream: std::os::unix::net::UnixStream, place: &'static Location<'static>) -> Self {
         Self { io: Io::at(stream, Interest::BOTH, place) }
     }
+}
+
+/// A read of 0 bytes is the end, which is news once (law 12).
+fn some(n: &usize) -> bool {
+    *n > 0
 }
 
 /// `place` is the accepter's, because the stream's registration is to name a line of its user.

@@ -208,15 +208,29 @@ impl State {
         Some(self.registry.get_mut(token)?.set_interest(interest, token))
     }
 
-    /// Ends a pause or arms a oneshot. `None` if the registration has ended.
+    /// Ends a pause or a hold, or arms a oneshot. `None` if the registration has ended.
     pub fn resume(&mut self, token: Token) -> Option<Option<Order>> {
         let slot = self.registry.get_mut(token)?;
+        if let Consumer::Tasks(waiters) = &mut slot.consumer {
+            let release = waiters.release() && !slot.interest.is_none();
+            return Some(release.then(|| slot.order(Call::Add, token)));
+        }
         let todo = slot.machine()?.resume();
         let order = slot.order_for(todo, token);
         if todo == Do::Queue {
             self.ready.push(Job::new(Kind::Source, token));
         }
         Some(order)
+    }
+
+    /// A source spins: it leaves the epoll until `resume`.
+    pub fn hold(&mut self, token: Token) -> Option<Order> {
+        let slot = self.registry.get_mut(token)?;
+        let todo = match &mut slot.consumer {
+            Consumer::Callback(machine) => machine.hold(),
+            Consumer::Tasks(waiters) => waiters.hold(),
+        };
+        slot.order_for(todo, token)
     }
 
     /// The kernel refused to take back a source that had left the epoll. It stays outside, because
@@ -266,8 +280,16 @@ impl State {
         let led = waiters.progress();
         if led {
             let _ = slot.detector.judge(true, threshold);
+        } else {
+            slot.detector.idle_reports = 0;
         }
         led
+    }
+
+    /// The owner of a source that tasks wait on tried it and achieved nothing, without a report.
+    pub fn fruitless(&mut self, token: Token) -> Option<Verdict> {
+        let threshold = self.spin_threshold;
+        Some(self.registry.get_mut(token)?.detector.judge(false, threshold))
     }
 
     /// A new task, queued.

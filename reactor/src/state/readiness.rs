@@ -153,6 +153,18 @@ impl Machine {
         todo
     }
 
+    /// It spins: out of the epoll until `resume`. While its callback runs, the answer decides.
+    pub fn hold(&mut self) -> Do {
+        let (phase, todo) = match self.phase {
+            phase @ (Phase::Masked | Phase::Running | Phase::RunningAgain) => (phase, Do::Nothing),
+            Phase::Waiting | Phase::Queued | Phase::Paused | Phase::Disarmed => {
+                (Phase::Masked, Do::Mask)
+            }
+        };
+        self.phase = phase;
+        todo
+    }
+
     /// Its `Unmask` was refused: it stays out of the epoll, and `resume` tries again.
     pub fn stay_masked(&mut self) {
         self.phase = Phase::Masked;
@@ -258,6 +270,17 @@ mod tests {
         assert_eq!(machine.report(READ), Do::Queue);
         assert_eq!(machine.start(), Some(READ));
         assert_eq!(machine.answer(Next::Again), Do::Rearm);
+    }
+
+    #[test]
+    fn law_12_a_source_that_is_held_is_masked_once_and_comes_back_by_resume() {
+        let mut machine = running(Trigger::Edge);
+        assert_eq!(machine.hold(), Do::Nothing, "its callback runs");
+        assert_eq!(machine.answer(Next::Again), Do::Queue);
+        assert_eq!(machine.hold(), Do::Mask);
+        assert_eq!(machine.hold(), Do::Nothing);
+        assert_eq!(machine.start(), None, "its job finds it masked");
+        assert_eq!(machine.resume(), Do::Unmask);
     }
 
     #[test]

@@ -200,15 +200,15 @@ impl Registry {
         let Consumer::Tasks(waiters) = &mut slot.consumer else { return None };
         let first = waiters.wait(side, job);
         waiters.crowded |= !first;
-        let unmask = std::mem::replace(&mut waiters.masked, false);
+        let (unmask, outside) = (waiters.unmask(), waiters.masked);
         let widen = side == Side::Write && !slot.interest.contains(Interest::WRITABLE);
         if widen {
             slot.interest = slot.interest | Interest::WRITABLE;
         }
         let order = match (unmask, widen) {
             (true, _) => Some(slot.order(Call::Add, token)),
-            (false, true) => Some(slot.order(Call::Modify, token)),
-            (false, false) => None,
+            (false, true) if !outside => Some(slot.order(Call::Modify, token)),
+            (false, _) => None,
         };
         if !first && !self.crowd.contains(&(token, side, job)) {
             self.crowd.push((token, side, job));

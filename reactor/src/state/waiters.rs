@@ -5,6 +5,7 @@
 //! nothing here can run user code. Next: `registry`.
 
 use crate::interest::Readiness;
+use crate::state::readiness::Do;
 use crate::state::ready::Job;
 
 /// What a task waits for.
@@ -33,6 +34,8 @@ pub struct Waiters {
     known: Readiness,
     /// Out of the epoll until somebody waits.
     pub(super) masked: bool,
+    /// It spun: it stays out until its owner resumes it, whoever waits.
+    held: bool,
     unheard: u8,
     /// A report woke somebody, who has not yet achieved anything.
     unproven: bool,
@@ -61,6 +64,7 @@ impl Default for Waiters {
         Self {
             known: Readiness::READ | Readiness::WRITE,
             masked: false,
+            held: false,
             unheard: 0,
             unproven: false,
             crowded: false,
@@ -136,6 +140,26 @@ impl Waiters {
         if !self.known.intersects(doubt) {
             self.would_block(side);
         }
+    }
+
+    /// It spins: nothing is known any more, and nobody is woken, until it is released.
+    pub fn hold(&mut self) -> Do {
+        self.held = true;
+        self.known = Readiness::NONE;
+        if std::mem::replace(&mut self.masked, true) { Do::Nothing } else { Do::Mask }
+    }
+
+    /// The owner ends the hold. True if it must go back into the epoll, which reports afresh.
+    #[must_use]
+    pub fn release(&mut self) -> bool {
+        let held = std::mem::replace(&mut self.held, false);
+        held && std::mem::replace(&mut self.masked, false)
+    }
+
+    /// Somebody waits. True if it must go back into the epoll for that.
+    #[must_use]
+    pub fn unmask(&mut self) -> bool {
+        !self.held && std::mem::replace(&mut self.masked, false)
     }
 
     /// The owner achieved something. True if a report led to it.
@@ -248,6 +272,16 @@ mod tests {
         let mut waiters = drained();
         assert!(waiters.wait(Side::Closed, job(1)));
         assert!((0..100).all(|_| !waiters.report(Readiness::READ).mask));
+    }
+
+    #[test]
+    fn law_12_a_source_that_is_held_comes_back_by_release_and_not_by_waiting() {
+        let mut waiters = Waiters::default();
+        assert_eq!((waiters.hold(), waiters.hold()), (Do::Mask, Do::Nothing));
+        assert!(waiters.ready(Side::Read).is_none(), "nothing is tried");
+        assert!(waiters.wait(Side::Read, job(1)) && !waiters.unmask());
+        assert!(waiters.release() && !waiters.release());
+        assert_eq!(waiters.report(Readiness::READ).wake[0], job(1));
     }
 
     #[test]

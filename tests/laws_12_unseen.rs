@@ -596,7 +596,8 @@ fn law_12_a_busy_healthy_echo_server_raises_nothing() {
         reactor.run().unwrap();
         clients.join().unwrap();
         let stats = reactor.stats();
-        assert!(stats.progress >= (CLIENTS * EXCHANGES) as u64 / 2, "{stats:?}");
+        // One poll completes at most 128 operations.
+        assert!(stats.progress >= (CLIENTS * EXCHANGES / 64) as u64, "{stats:?}");
         assert_eq!((named.borrow().len(), stats.spins), (0, 0), "{by_tasks}: {named:?}");
     }
 }

@@ -244,7 +244,9 @@ fn it_prints_as_tables() {
         assert!(row[column + 2..].starts_with(cell), "{name} in {text}");
     }
     assert!(
-        text.contains("0 tasks\n0 timers\n0 jobs ready, 0 messages unheard\nturns 0,"),
+        text.contains(
+            "0 tasks\n0 timers\n0 jobs ready, 0 messages unheard\nwatchdog Off\nturns 0,"
+        ),
         "{text}"
     );
 }

@@ -33,6 +33,9 @@ impl Local {
         let turning = Turning(self);
         let achieved = self.achieved.get();
         let slept = self.sleep(events, limit)?;
+        if self.observers.any() {
+            self.observers.turn();
+        }
         let tick = self.tick(self.now.get());
         self.state.borrow_mut().tell_time(tick);
         self.collect(events);
@@ -204,6 +207,16 @@ impl Local {
     }
 
     fn run(self: &Rc<Self>, job: Job) -> Result<()> {
+        if !self.observers.any() {
+            return self.run_unobserved(job);
+        }
+        let observed = self.observe_job(job);
+        let result = self.run_unobserved(job);
+        drop(observed);
+        result
+    }
+
+    fn run_unobserved(self: &Rc<Self>, job: Job) -> Result<()> {
         let token = job.token();
         match job.kind() {
             Kind::Source => return self.call_back(token),

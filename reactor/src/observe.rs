@@ -1,15 +1,54 @@
-//! What the observers do with a loop: name what spins.
+//! What the observers see of a loop: each piece of user code, and what spins.
 //!
-//! User code runs here (a policy), so nothing is borrowed meanwhile. Next: `callbacks`.
+//! A policy that is told is user code, so nothing is borrowed meanwhile. Next: `callbacks`.
+
+use std::panic::Location;
 
 use crate::error::Result;
 use crate::interest::{Interest, Readiness};
 use crate::local::{Local, TimerCell};
+use crate::observers::{Observed, Piece};
+use crate::pulse::Work;
 use crate::spin::SpinReport;
 use crate::state::detector::Verdict;
+use crate::state::ready::{Job, Kind};
 use crate::token::Token;
 
 impl Local {
+    /// A job is about to run, and somebody looks. `None` for the future of `block_on`, which runs
+    /// after the turn, and for a job that has nobody left.
+    pub(crate) fn observe_job(&self, job: Job) -> Option<Observed<'_>> {
+        let token = job.token();
+        let (work, place) = match job.kind() {
+            Kind::Source => (Work::Callback, Some(self.state.borrow().registry.get(token)?.place)),
+            Kind::Task if self.root.get() == Some(token) => return None,
+            Kind::Task => (Work::Task, Some(self.state.borrow().tasks.get(token)?.spawned)),
+            Kind::Waker => (Work::Waker, None),
+            Kind::Timer => {
+                let timers = self.timers.borrow();
+                let timer = timers.get(token.index()).filter(|cell| cell.serial == token.serial)?;
+                (Work::Timer, Some(timer.place))
+            }
+        };
+        Some(self.observers.begin(Piece { work, token, place }))
+    }
+
+    /// The future of `block_on` is about to be polled.
+    pub(crate) fn observe_root(&self, token: Token) -> Option<Observed<'_>> {
+        if !self.observers.any() {
+            return None;
+        }
+        let place = self.state.borrow().tasks.get(token)?.spawned;
+        Some(self.observers.begin(Piece { work: Work::Task, token, place: Some(place) }))
+    }
+
+    /// A call from another thread is about to run.
+    pub(crate) fn observe_call(&self, place: &'static Location<'static>) -> Option<Observed<'_>> {
+        let (work, token) = (Work::Call, Token::WAKER);
+        let piece = Piece { work, token, place: Some(place) };
+        self.observers.any().then(|| self.observers.begin(piece))
+    }
+
     /// A source passed the spin threshold: masks it, if that is the policy, and names it.
     #[cold]
     pub(crate) fn name_spin(&self, token: Token) -> Result<()> {

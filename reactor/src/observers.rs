@@ -1,17 +1,40 @@
 //! Who looks at the loop while it works, and what they remember.
 //!
-//! Nobody, by default. The policy for sources that spin acts only when one does; what counts a
-//! timer's chain costs two stores for each timer with a callback. Next: `shared`.
+//! Nobody, by default: then each piece of user code costs one branch, on one byte. A watchdog is told
+//! what begins and ends, a clock measures it. The policy for sources that spin acts only when one
+//! does; what counts a timer's chain costs two stores for each timer with a callback. Next: `shared`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
+use crate::pulse::{Pulse, Work};
 use crate::spin::SpinPolicy;
+use crate::token::Token;
 
 /// What one loop's observers hold.
 #[derive(Debug, Default)]
 pub(crate) struct Observers {
     pub(crate) on_spin: SpinPolicy,
     firing: Cell<Option<Firing>>,
+    /// Who is there: `WATCH`, `TIME`.
+    present: Cell<u8>,
+    /// What the watchdog reads, and its thread.
+    pulse: Option<(Arc<Pulse>, Thread)>,
+    /// The longest callback of each source and the longest poll of each task, by slot.
+    longest: [RefCell<Vec<Longest>>; 2],
+}
+
+const WATCH: u8 = 1;
+const TIME: u8 = 2;
+
+/// The longest piece of work of whoever has this slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Longest {
+    serial: u32,
+    took_ns: u64,
 }
 
 /// The timer whose callback runs.
@@ -23,10 +46,88 @@ struct Firing {
     achieved: u64,
 }
 
+/// A piece of user code, for those who look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    pub(crate) work: Work,
+    pub(crate) token: Token,
+    pub(crate) place: Option<&'static Location<'static>>,
+}
+
 impl Observers {
-    pub(crate) fn new(on_spin: SpinPolicy) -> Self {
-        Self { on_spin, ..Self::default() }
+    pub(crate) fn new(
+        on_spin: SpinPolicy,
+        pulse: Option<(Arc<Pulse>, Thread)>,
+        timing: bool,
+    ) -> Self {
+        let watch = if pulse.is_some() { WATCH } else { 0 };
+        let time = if timing { TIME } else { 0 };
+        Self { on_spin, pulse, present: Cell::new(watch | time), ..Self::default() }
     }
+
+    /// True if anybody looks: the one branch of who does not.
+    pub(crate) fn any(&self) -> bool {
+        self.present.get() != 0
+    }
+
+    /// The loop's part in the watchdog's parking (law 8).
+    pub(crate) fn turn(&self) {
+        if let Some((pulse, thread)) = self.watched()
+            && pulse.turn()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// A piece of user code begins.
+    pub(crate) fn begin(&self, piece: Piece) -> Observed<'_> {
+        let began = self.times().then(Instant::now);
+        if let Some((pulse, _)) = self.watched() {
+            pulse.begin(piece.work, piece.place);
+        }
+        Observed { observers: self, piece, began }
+    }
+
+    /// The longest piece of work of a source or a task; `None` where nobody measures.
+    pub(crate) fn longest(&self, work: Work, token: Token) -> Option<Duration> {
+        let longest = self.longest.get(table(work)?)?.borrow();
+        let longest = longest.get(token.index()).filter(|longest| longest.serial == token.serial);
+        let took_ns = longest.map_or(0, |longest| longest.took_ns);
+        self.times().then_some(Duration::from_nanos(took_ns))
+    }
+
+    /// In a forked child: the watchdog's thread is the parent's.
+    pub(crate) fn leave_watchdog(&self) {
+        self.present.set(self.present.get() & !WATCH);
+    }
+
+    /// Where the watchdog is: `None` without one, else whether it is parked.
+    pub(crate) fn watchdog_is_parked(&self) -> Option<bool> {
+        self.watched().map(|(pulse, _)| pulse.is_parked())
+    }
+
+    fn watched(&self) -> Option<&(Arc<Pulse>, Thread)> {
+        self.pulse.as_ref().filter(|_| self.present.get() & WATCH != 0)
+    }
+
+    fn times(&self) -> bool {
+        self.present.get() & TIME != 0
+    }
+
+    fn measured(&self, piece: Piece, took: Duration) {
+        let Some(table) = table(piece.work) else { return };
+        let Token { serial, .. } = piece.token;
+        let mut longest = self.longest[table].borrow_mut();
+        if longest.len() <= piece.token.index() {
+            longest.resize(piece.token.index() + 1, Longest::default());
+        }
+        let longest = &mut longest[piece.token.index()];
+        let took_ns = took.as_nanos() as u64;
+        let former_ns = if longest.serial == serial { longest.took_ns } else { 0 };
+        *longest = Longest { serial, took_ns: took_ns.max(former_ns) };
+    }
+
+    // Timers that arm themselves.
 
     /// The callback of a timer is about to run.
     pub(crate) fn fire(&self, chain: u32, achieved: u64) -> Fired<'_> {
@@ -38,6 +139,25 @@ impl Observers {
     pub(crate) fn chain(&self, achieved: u64) -> u32 {
         let armed_by = self.firing.get().filter(|firing| firing.achieved == achieved);
         armed_by.map_or(0, |firing| firing.chain.saturating_add(1))
+    }
+}
+
+/// A piece of user code is running; dropped when it ends, also by a panic.
+#[must_use]
+pub(crate) struct Observed<'a> {
+    observers: &'a Observers,
+    piece: Piece,
+    began: Option<Instant>,
+}
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        if let Some((pulse, _)) = self.observers.watched() {
+            pulse.end();
+        }
+        if let Some(began) = self.began {
+            self.observers.measured(self.piece, began.elapsed());
+        }
     }
 }
 
@@ -54,6 +174,15 @@ impl Drop for Fired<'_> {
     }
 }
 
+/// Sources and tasks are measured each; the others end with their piece.
+fn table(work: Work) -> Option<usize> {
+    match work {
+        Work::Callback => Some(0),
+        Work::Task => Some(1),
+        Work::Timer | Work::Waker | Work::Call => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +196,20 @@ mod tests {
         assert_eq!(observers.chain(6), 0, "it achieved something");
         drop(fired);
         assert_eq!(observers.chain(5), 0);
+    }
+
+    #[test]
+    fn the_longest_piece_is_kept_for_each_owner_of_a_slot() {
+        let observers = Observers::new(SpinPolicy::count(), None, true);
+        let [old, new] = [1, 2].map(|serial| Token { slot: 3, serial });
+        let poll = |token, ms| {
+            let piece = Piece { work: Work::Task, token, place: None };
+            observers.measured(piece, Duration::from_millis(ms));
+            observers.longest(Work::Task, token).map(|longest| longest.as_millis())
+        };
+        assert_eq!([poll(old, 5), poll(old, 9), poll(old, 7)], [Some(5), Some(9), Some(9)]);
+        assert_eq!(poll(new, 1), Some(1));
+        assert_eq!(observers.longest(Work::Callback, new), Some(Duration::ZERO));
+        assert_eq!(Observers::default().longest(Work::Task, old), None);
     }
 }

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::state::registry::Slot;
 use crate::stats::Stats;
 use crate::sys::socket;
 use crate::token::Token;
+use crate::watchdog::{StuckReport, Watch, Watchdog};
 
 /// Rounds in which the tasks' drops may leave something behind before the rest is leaked to the
 /// drop of the tables.
@@ -49,6 +51,8 @@ const DROP_ROUNDS: usize = 64;
 pub struct Reactor {
     local: Rc<Local>,
     events: mio::Events,
+    /// Ends with the reactor.
+    _watchdog: Option<Watchdog>,
 }
 
 /// Builds a [`Reactor`] with other budgets than the defaults.
@@ -56,6 +60,8 @@ pub struct Reactor {
 pub struct Builder {
     config: Config,
     on_spin: SpinPolicy,
+    watch: Option<Watch>,
+    timing: bool,
     first_serial: u32,
 }
 
@@ -72,6 +78,47 @@ impl Builder {
         self
     }
 
+    /// Starts a watchdog: a thread that tells `tell` of a callback or a poll which has held the loop
+    /// for `threshold`, while it still does, once for each. It looks four times in a threshold (at
+    /// least every 250 ms) while the loop works, and parks when the loop has been idle for a second;
+    /// the next turn wakes it by one futex call. Each piece of user code then costs three stores.
+    ///
+    /// # Threads and fork
+    /// `tell` is called on the watchdog's thread, so it may use a `Remote` but no handle. The thread
+    /// ends with the reactor, which waits for it unless it is telling. A forked child has none, also
+    /// after `after_fork`.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_reactor::Reactor;
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// let (sender, told) = mpsc::channel();
+    /// let tell = move |report: &squall_reactor::StuckReport| {
+    ///     eprintln!("{report}");
+    ///     let _ = sender.send(report.clone());
+    /// };
+    /// let mut reactor = Reactor::builder().watchdog(Duration::from_millis(10), tell).build()?;
+    /// let report = reactor.block_on(async { told.recv() })?; // blocks the loop until it is named
+    /// assert_eq!(report?.place.map(|place| place.file()), Some(file!()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watchdog(
+        mut self,
+        threshold: Duration,
+        tell: impl Fn(&StuckReport) + Send + Sync + 'static,
+    ) -> Self {
+        self.watch = Some(Watch { threshold, tell: Arc::new(tell) });
+        self
+    }
+
+    /// Measures each callback and each poll, for the longest ones in a snapshot: two readings of the
+    /// clock for each. Off by default.
+    pub fn timing(mut self, on: bool) -> Self {
+        self.timing = on;
+        self
+    }
+
     /// Where the serials start, so that a test can stand near their wrap (law 2).
     #[doc(hidden)]
     pub fn first_serial(mut self, serial: u32) -> Self {
@@ -85,14 +132,18 @@ impl Builder {
     /// `epoll_create1`, `eventfd`, one `epoll_ctl`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a budget of 0; [`Error::Os`], mostly EMFILE.
+    /// [`Error::Argument`] for a budget or a threshold of 0; [`Error::Os`], mostly EMFILE.
     pub fn build(self) -> Result<Reactor> {
         let Config { events, jobs, remote, timers, .. } = self.config;
         if [events, jobs, remote, timers].contains(&0) {
             return Err(Error::Argument("a budget of 0 would never run anything: use 1 or more"));
         }
-        let local = Local::new(self.config, self.first_serial, Observers::new(self.on_spin))?;
-        Ok(Reactor { local, events: mio::Events::with_capacity(events) })
+        let watchdog = self.watch.map(Watchdog::start).transpose()?;
+        let pulse = watchdog.as_ref().and_then(Watchdog::pulse);
+        let observers = Observers::new(self.on_spin, pulse, self.timing);
+        let local = Local::new(self.config, self.first_serial, observers)?;
+        let events = mio::Events::with_capacity(events);
+        Ok(Reactor { local, events, _watchdog: watchdog })
     }
 }
 
@@ -156,6 +207,7 @@ impl Reactor {
     ///
     /// # Panics
     /// As [`run`](Self::run), and with the future's own panic.
+    #[track_caller]
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output> {
         let _entered = self.enter_to_block()?;
         let mut future = pin!(future);
@@ -165,8 +217,10 @@ impl Reactor {
             if self.local.root_ready.replace(false)
                 && self.local.state.borrow_mut().tasks.start(root.token)
             {
-                if let Poll::Ready(output) = self.local.poll_as(root.token, future.as_mut(), &waker)
-                {
+                let observed = self.local.observe_root(root.token);
+                let poll = self.local.poll_as(root.token, future.as_mut(), &waker);
+                drop(observed);
+                if let Poll::Ready(output) = poll {
                     return Ok(output);
                 }
                 self.local.state.borrow_mut().suspend(root.token);
@@ -189,6 +243,7 @@ impl Reactor {
         if !self.local.forked() {
             return Ok(());
         }
+        self.local.observers.leave_watchdog();
         let listeners = self.take_listeners();
         let kept: Vec<Token> = listeners.iter().map(|(token, _)| *token).collect();
         self.drop_all_but(&kept);

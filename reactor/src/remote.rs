@@ -4,6 +4,7 @@
 //! while the loop is awake (law 9). Next: `reactor`.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -34,10 +35,14 @@ impl Remote {
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Forked`]; `f` is dropped.
+    #[track_caller]
     pub fn call(&self, f: impl FnOnce(&Handle) + Send + 'static) -> Result<()> {
+        let place = Location::caller();
         self.shared.send(Message::Call(Box::new(move || {
             if let Ok(handle) = Handle::current() {
+                let observed = handle.local.observe_call(place);
                 f(&handle);
+                drop(observed);
             }
         })))
     }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::interest::{Interest, Readiness, Trigger};
 use crate::local::Local;
+use crate::pulse::Work;
 use crate::remote::Remote;
 use crate::state::moment::Moment;
 use crate::state::readiness::Phase;
@@ -61,9 +62,24 @@ pub struct Snapshot {
     pub ready: usize,
     /// Messages of other threads that the loop has not heard yet.
     pub mail: usize,
+    /// The watchdog.
+    pub watchdog: WatchdogState,
     /// The counters.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::counters"))]
     pub stats: Stats,
+}
+
+/// Where the loop's watchdog is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum WatchdogState {
+    /// There is none.
+    Off,
+    /// It looks at the loop a few times in each threshold.
+    Ticking,
+    /// The loop has been idle, and it waits for the next turn.
+    Parked,
 }
 
 /// One registration.
@@ -97,6 +113,10 @@ pub struct SourceRow {
     pub reports_without_progress: u32,
     /// Since the last report or, before the first one, the registration; to 16 ms.
     pub idle: Duration,
+    /// Its longest callback, where timing is switched on ([`Builder::timing`]).
+    ///
+    /// [`Builder::timing`]: crate::Builder::timing
+    pub longest: Option<Duration>,
     /// Where it was registered.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::text"))]
     pub registered_at: &'static Location<'static>,
@@ -138,6 +158,10 @@ pub struct TaskRow {
     pub polls: u32,
     /// Since its last poll ended or, before the first one, it was spawned; to 16 ms.
     pub since: Duration,
+    /// Its longest poll, where timing is switched on ([`Builder::timing`]).
+    ///
+    /// [`Builder::timing`]: crate::Builder::timing
+    pub longest: Option<Duration>,
     /// Where it was spawned.
     #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::text"))]
     pub spawned_at: &'static Location<'static>,
@@ -210,6 +234,7 @@ impl Remote {
     /// assert_eq!((snapshot.tasks.len(), snapshot.timers.armed), (1, 1));
     /// # Ok::<(), squall_reactor::Error>(())
     /// ```
+    #[track_caller]
     pub fn snapshot(&self, timeout: Duration) -> Result<Snapshot> {
         if let Some(local) = Local::current_of(&self.shared) {
             local.check()?;
@@ -233,8 +258,14 @@ impl Local {
         let now = Instant::now();
         let now_tick = self.tick(now);
         let moment = Moment::at(now_tick);
-        let sources = state.registry.iter().map(|(token, slot)| source_row(token, slot, moment));
-        let tasks = state.tasks.iter().map(|(token, task)| task_row(token, task, moment));
+        let sources = state.registry.iter().map(|(token, slot)| SourceRow {
+            longest: self.observers.longest(Work::Callback, token),
+            ..source_row(token, slot, moment)
+        });
+        let tasks = state.tasks.iter().map(|(token, task)| TaskRow {
+            longest: self.observers.longest(Work::Task, token),
+            ..task_row(token, task, moment)
+        });
         let due_in = |tick: u64| self.until(tick, now);
         Snapshot {
             sources: sources.collect(),
@@ -242,6 +273,11 @@ impl Local {
             timers: timers(state.wheel.deadlines().map(due_in)),
             ready: state.ready.len(),
             mail: self.mail(),
+            watchdog: match self.observers.watchdog_is_parked() {
+                None => WatchdogState::Off,
+                Some(false) => WatchdogState::Ticking,
+                Some(true) => WatchdogState::Parked,
+            },
             stats: self.shared().counters.read(),
         }
     }
@@ -259,6 +295,7 @@ fn source_row(token: Token, slot: &Slot, now: Moment) -> SourceRow {
         reports: slot.detector.reports,
         reports_without_progress: slot.detector.idle_reports,
         idle: Duration::from_millis(slot.reported_at.ticks_until(now)),
+        longest: None,
         registered_at: slot.place,
     }
 }
@@ -291,6 +328,7 @@ fn task_row(token: Token, task: &Task, now: Moment) -> TaskRow {
         },
         polls: task.polls,
         since: Duration::from_millis(task.since.ticks_until(now)),
+        longest: None,
         spawned_at: task.spawned,
     }
 }
@@ -312,14 +350,15 @@ fn timers(due_in: impl Iterator<Item = Duration>) -> Timers {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = "token fd kind trigger interest phase last reports fruitless idle registered at";
+        let head = "token fd kind trigger interest phase last reports fruitless idle longest registered at";
         let rows = self.sources.iter().map(SourceRow::cells).collect();
         write_table(f, &format!("{} sources", self.sources.len()), head, rows)?;
         let rows = self.tasks.iter().map(TaskRow::cells).collect();
-        let head = "token phase polls since spawned at";
+        let head = "token phase polls since longest spawned at";
         write_table(f, &format!("{} tasks", self.tasks.len()), head, rows)?;
         writeln!(f, "{}", self.timers)?;
         writeln!(f, "{} jobs ready, {} messages unheard", self.ready, self.mail)?;
+        writeln!(f, "watchdog {:?}", self.watchdog)?;
         let mut between = "";
         for (name, value) in self.stats.iter() {
             write!(f, "{between}{name} {value}")?;
@@ -355,6 +394,7 @@ impl SourceRow {
             self.reports.to_string(),
             self.reports_without_progress.to_string(),
             format!("{:.1?}", self.idle),
+            or_dash(self.longest),
             self.registered_at.to_string(),
         ]
     }
@@ -367,9 +407,14 @@ impl TaskRow {
             format!("{:?}", self.phase),
             self.polls.to_string(),
             format!("{:.1?}", self.since),
+            or_dash(self.longest),
             self.spawned_at.to_string(),
         ]
     }
+}
+
+fn or_dash(longest: Option<Duration>) -> String {
+    longest.map_or_else(|| "-".to_owned(), |longest| format!("{longest:.1?}"))
 }
 
 /// A title, a line of names and the rows, in columns; the last name may have a space in it.

@@ -12,7 +12,7 @@
 //! Every swap is AcqRel and unconditional. Each shortcut loses a wake-up with a queue that orders
 //! nothing by itself: draining before the swap, a plain store of AWAKE, skipping the swap when
 //! NOTIFIED is seen. A loop whose bounded drain left something must not try to sleep at all.
-//! Next: `observers`.
+//! Next: `pulse`.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

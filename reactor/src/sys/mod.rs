@@ -7,6 +7,7 @@
 //! | `selector` | add, modify and delete on mio's epoll (law 4) |
 //! | `socket` | nonblocking sockets: accept, send, receive |
 //! | `kind` | what a descriptor is: a socket, a pipe, an eventfd (`snapshot`) |
+//! | `place`, `thread` | what a watchdog reads: a place in the program, a thread's state |
 //! | `listen` | listening sockets with their options (`workers`) |
 //! | `alive` | how many reactors and pools live in this process (law 6) |
 //! | `process` | fork, wait, signals to others |
@@ -25,3 +26,5 @@ pub(crate) mod source;
 pub(crate) mod selector;
 pub(crate) mod socket;
 pub(crate) mod kind;
+pub(crate) mod place;
+pub(crate) mod thread;

@@ -17,6 +17,7 @@ use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::sys::selector;
 use crate::token::Token;
+use crate::trace::What;
 
 impl Local {
     /// One turn; it sleeps at most for `limit`, and not at all if something is ready. Returns how
@@ -46,6 +47,9 @@ impl Local {
         }
         self.fire(tick);
         let ran = self.dispatch()?;
+        if self.observers.traces() {
+            self.trace_span(What::Turn, self.now.get(), Instant::now());
+        }
         self.count(|counters| {
             counters.turns.add(1);
             counters.wakeups.add(u64::from(slept));
@@ -67,7 +71,8 @@ impl Local {
         // not empty has lost a wake-up.
         let may_sleep = timeout != Some(Duration::ZERO) && self.mail() == 0 && self.try_sleep();
         let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
-        let before = if may_sleep { Instant::now() } else { self.now.get() };
+        let reads = may_sleep || self.observers.traces();
+        let before = if reads { Instant::now() } else { self.now.get() };
         let result = self.wait(events, timeout);
         self.awake();
         let now = Instant::now();
@@ -82,6 +87,9 @@ impl Local {
             }
         });
         self.now.set(now);
+        if self.observers.traces() {
+            self.trace_span(What::Wait { slept: may_sleep }, before, now);
+        }
         match result {
             Ok(()) => Ok(may_sleep),
             // A signal: its handler may have made something ready, so the turn goes on.
@@ -110,13 +118,19 @@ impl Local {
     fn collect(&self, events: &mio::Events) {
         let (mut taken, mut stale, mut fruitless) = (0, 0, 0);
         let mut spinning = Vec::new();
+        let (traces, queued) = (self.observers.traces(), self.queued());
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
                 continue;
             }
             taken += 1;
-            let reported = self.state.borrow_mut().event(token, selector::readiness(event));
+            let readiness = selector::readiness(event);
+            if traces {
+                let place = self.state.borrow().registry.get(token).map(|slot| slot.place);
+                self.trace(What::Report(readiness), token, place);
+            }
+            let reported = self.state.borrow_mut().event(token, readiness);
             let order = match reported {
                 Reported::Stale => {
                     stale += 1;
@@ -133,6 +147,9 @@ impl Local {
             // Only ever a DEL; where it fails the kernel does not know the source. To end here would
             // lose the rest of the batch.
             let _ = self.carry_out(order);
+        }
+        if traces {
+            self.trace_woken(queued, Instant::now());
         }
         if taken > 0 {
             self.count(|counters| {
@@ -158,7 +175,11 @@ impl Local {
                 Message::Wake(header) => {
                     // Before the task can be polled, so a wake during the poll is sent again.
                     header.notified.store(false, Ordering::Release);
+                    let queued = self.queued();
                     self.state.borrow_mut().wake(Job::new(Kind::Task, header.token));
+                    if self.observers.traces() {
+                        self.trace_woken(queued, Instant::now());
+                    }
                 }
                 Message::Stop => self.stop.set(true),
                 Message::Call(call) => {
@@ -176,12 +197,15 @@ impl Local {
     fn fire(&self, tick: u64) {
         let mut state = self.state.borrow_mut();
         state.advance(tick);
-        let mut fired = 0;
+        let (mut fired, queued) = (0, state.ready.len());
         while fired < self.config.timers as u64 && state.pop_due() {
             fired += 1;
         }
         drop(state);
         if fired > 0 {
+            if self.observers.traces() {
+                self.trace_woken(queued, Instant::now());
+            }
             self.count(|counters| counters.timers_fired.add(fired));
             self.achieve();
         }

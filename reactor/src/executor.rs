@@ -21,6 +21,7 @@ use crate::local::{Local, LocalFuture, OPERATIONS, allow_operations};
 use crate::shared::{Header, Message};
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
+use crate::trace::What;
 
 /// Waits for a spawned task, and gives its output.
 ///
@@ -116,6 +117,9 @@ impl Local {
             return Token::WAKER;
         }
         let token = self.state.borrow_mut().add_task(place);
+        if self.observers.traces() {
+            self.trace(What::Spawn, token, Some(place));
+        }
         let waker = self.task_waker(token);
         let mut tasks = self.tasks.borrow_mut();
         if tasks.len() <= token.index() {
@@ -152,8 +156,11 @@ impl Local {
             return;
         }
         // Ended, or cancelled by itself. The drops are user code.
-        state.tasks.remove(token);
+        let ended = state.tasks.remove(token);
         drop(state);
+        if ended && self.observers.traces() {
+            self.trace(What::End, token, None);
+        }
         drop(future);
     }
 
@@ -176,6 +183,9 @@ impl Local {
     pub(crate) fn cancel(&self, token: Token) -> bool {
         if !self.state.borrow_mut().tasks.remove(token) {
             return false;
+        }
+        if self.observers.traces() {
+            self.trace(What::End, token, None);
         }
         // `None` while it is being polled: then the poll's end drops it.
         drop(self.take_task(token));

@@ -17,8 +17,11 @@ use crate::registration::{Ready, Registration};
 use crate::state::ready::{Job, Kind};
 use crate::state::wheel::TimerKey;
 use crate::stats::Stats;
+use crate::sys::process;
 use crate::sys::source::Source;
+use crate::sys::thread::ThreadId;
 use crate::token::Token;
+use crate::trace::Trace;
 
 /// A clonable handle to a reactor, on the reactor's thread.
 ///
@@ -178,6 +181,19 @@ impl Handle {
     /// their own.
     pub fn now(&self) -> Instant {
         self.local.now.get()
+    }
+
+    /// Begins to record a trace: the last `capacity` events, of 40 bytes each. While it is on, each
+    /// event costs a reading of the clock; what was recorded before is forgotten.
+    pub fn trace_start(&self, capacity: usize) {
+        self.local.observers.start_trace(capacity);
+    }
+
+    /// Ends the recording and gives it, empty if there was none.
+    pub fn trace_stop(&self) -> Trace {
+        let Some(ring) = self.local.observers.stop_trace() else { return Trace::default() };
+        let name = std::thread::current().name().unwrap_or("without a name").to_owned();
+        ring.into_trace(process::id(), ThreadId::current().number(), name)
     }
 
     /// The counters.

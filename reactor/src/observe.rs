@@ -3,16 +3,18 @@
 //! A policy that is told is user code, so nothing is borrowed meanwhile. Next: `callbacks`.
 
 use std::panic::Location;
+use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::interest::{Interest, Readiness};
 use crate::local::{Local, TimerCell};
-use crate::observers::{Observed, Piece};
+use crate::observers::Piece;
 use crate::pulse::Work;
 use crate::spin::SpinReport;
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
+use crate::trace::What;
 
 impl Local {
     /// A job is about to run, and somebody looks. `None` for the future of `block_on`, which runs
@@ -30,7 +32,7 @@ impl Local {
                 (Work::Timer, Some(timer.place))
             }
         };
-        Some(self.observers.begin(Piece { work, token, place }))
+        Some(self.observe(Piece { work, token, place }))
     }
 
     /// The future of `block_on` is about to be polled.
@@ -39,14 +41,51 @@ impl Local {
             return None;
         }
         let place = self.state.borrow().tasks.get(token)?.spawned;
-        Some(self.observers.begin(Piece { work: Work::Task, token, place: Some(place) }))
+        Some(self.observe(Piece { work: Work::Task, token, place: Some(place) }))
     }
 
     /// A call from another thread is about to run.
     pub(crate) fn observe_call(&self, place: &'static Location<'static>) -> Option<Observed<'_>> {
         let (work, token) = (Work::Call, Token::WAKER);
         let piece = Piece { work, token, place: Some(place) };
-        self.observers.any().then(|| self.observers.begin(piece))
+        self.observers.any().then(|| self.observe(piece))
+    }
+
+    fn observe(&self, piece: Piece) -> Observed<'_> {
+        let (queued, began) = (self.queued(), self.observers.begin(piece));
+        Observed { local: self, piece, began, queued }
+    }
+
+    // The trace.
+
+    /// Something else than a piece of user code happened now.
+    pub(crate) fn trace(
+        &self,
+        what: What,
+        token: Token,
+        place: Option<&'static Location<'static>>,
+    ) {
+        self.observers.record(what, token, place, Instant::now(), Duration::ZERO);
+    }
+
+    /// A span of the loop's own that ends now.
+    pub(crate) fn trace_span(&self, what: What, began: Instant, ended: Instant) {
+        let took = ended.saturating_duration_since(began);
+        self.observers.record(what, Token::WAKER, None, began, took);
+    }
+
+    /// How long the ready queue is, for `trace_woken`.
+    pub(crate) fn queued(&self) -> usize {
+        self.state.try_borrow().map_or(0, |state| state.ready.len())
+    }
+
+    /// What stands in the ready queue behind the first `queued` jobs was woken at `at`.
+    pub(crate) fn trace_woken(&self, queued: usize, at: Instant) {
+        // A panic may have come from where the core is borrowed.
+        let Ok(state) = self.state.try_borrow() else { return };
+        for job in state.ready.iter().skip(queued) {
+            self.observers.record(What::Wake(job.kind()), job.token(), None, at, Duration::ZERO);
+        }
     }
 
     /// A source passed the spin threshold: masks it, if that is the policy, and names it.
@@ -104,6 +143,28 @@ impl Local {
         if spins {
             // Only ever a DEL; where it fails the kernel does not know the source.
             let _ = self.name_spin(token);
+        }
+    }
+}
+
+/// A piece of user code is running; dropped when it ends, also by a panic.
+#[must_use]
+pub(crate) struct Observed<'a> {
+    local: &'a Local,
+    piece: Piece,
+    began: Option<Instant>,
+    queued: usize,
+}
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        let took = self.local.observers.end(self.piece, self.began);
+        if let Some(began) = self.began
+            && self.local.observers.traces()
+        {
+            // Within the span, so that the arrow begins at it.
+            let last = took.saturating_sub(Duration::from_nanos(1));
+            self.local.trace_woken(self.queued, began + last);
         }
     }
 }

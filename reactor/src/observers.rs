@@ -1,7 +1,7 @@
 //! Who looks at the loop while it works, and what they remember.
 //!
 //! Nobody, by default: then each piece of user code costs one branch, on one byte. A watchdog is told
-//! what begins and ends, a clock measures it. The policy for sources that spin acts only when one
+//! what begins and ends, a clock measures it, a trace records it. The policy for sources that spin acts only when one
 //! does; what counts a timer's chain costs two stores for each timer with a callback. Next: `shared`.
 
 use std::cell::{Cell, RefCell};
@@ -13,22 +13,25 @@ use std::time::{Duration, Instant};
 use crate::pulse::{Pulse, Work};
 use crate::spin::SpinPolicy;
 use crate::token::Token;
+use crate::trace::{Ring, What};
 
 /// What one loop's observers hold.
 #[derive(Debug, Default)]
 pub(crate) struct Observers {
     pub(crate) on_spin: SpinPolicy,
     firing: Cell<Option<Firing>>,
-    /// Who is there: `WATCH`, `TIME`.
+    /// Who is there: `WATCH`, `TIME`, `TRACE`.
     present: Cell<u8>,
     /// What the watchdog reads, and its thread.
     pulse: Option<(Arc<Pulse>, Thread)>,
     /// The longest callback of each source and the longest poll of each task, by slot.
     longest: [RefCell<Vec<Longest>>; 2],
+    trace: RefCell<Option<Ring>>,
 }
 
 const WATCH: u8 = 1;
 const TIME: u8 = 2;
+const TRACE: u8 = 4;
 
 /// The longest piece of work of whoever has this slot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,13 +82,26 @@ impl Observers {
         }
     }
 
-    /// A piece of user code begins.
-    pub(crate) fn begin(&self, piece: Piece) -> Observed<'_> {
-        let began = self.times().then(Instant::now);
+    /// A piece of user code begins. Gives the time, if anybody needs it.
+    pub(crate) fn begin(&self, piece: Piece) -> Option<Instant> {
         if let Some((pulse, _)) = self.watched() {
             pulse.begin(piece.work, piece.place);
         }
-        Observed { observers: self, piece, began }
+        (self.present.get() & (TIME | TRACE) != 0).then(Instant::now)
+    }
+
+    /// It has ended, and so took that long.
+    pub(crate) fn end(&self, piece: Piece, began: Option<Instant>) -> Duration {
+        if let Some((pulse, _)) = self.watched() {
+            pulse.end();
+        }
+        let Some(began) = began else { return Duration::ZERO };
+        let took = began.elapsed();
+        if self.times() {
+            self.measured(piece, took);
+        }
+        self.record(What::Piece(piece.work), piece.token, piece.place, began, took);
+        took
     }
 
     /// The longest piece of work of a source or a task; `None` where nobody measures.
@@ -104,6 +120,39 @@ impl Observers {
     /// Where the watchdog is: `None` without one, else whether it is parked.
     pub(crate) fn watchdog_is_parked(&self) -> Option<bool> {
         self.watched().map(|(pulse, _)| pulse.is_parked())
+    }
+
+    // The trace.
+
+    /// Begins to record; what was recorded before is forgotten.
+    pub(crate) fn start_trace(&self, capacity: usize) {
+        self.trace.replace(Some(Ring::new(capacity)));
+        self.present.set(self.present.get() | TRACE);
+    }
+
+    /// Ends the recording.
+    pub(crate) fn stop_trace(&self) -> Option<Ring> {
+        self.present.set(self.present.get() & !TRACE);
+        self.trace.take()
+    }
+
+    /// True while a trace is recorded.
+    pub(crate) fn traces(&self) -> bool {
+        self.present.get() & TRACE != 0
+    }
+
+    /// Records an event, if a trace is recorded.
+    pub(crate) fn record(
+        &self,
+        what: What,
+        token: Token,
+        place: Option<&'static Location<'static>>,
+        at: Instant,
+        took: Duration,
+    ) {
+        if let Some(ring) = self.trace.borrow_mut().as_mut() {
+            ring.record(what, token, place, at, took);
+        }
     }
 
     fn watched(&self) -> Option<&(Arc<Pulse>, Thread)> {
@@ -139,25 +188,6 @@ impl Observers {
     pub(crate) fn chain(&self, achieved: u64) -> u32 {
         let armed_by = self.firing.get().filter(|firing| firing.achieved == achieved);
         armed_by.map_or(0, |firing| firing.chain.saturating_add(1))
-    }
-}
-
-/// A piece of user code is running; dropped when it ends, also by a panic.
-#[must_use]
-pub(crate) struct Observed<'a> {
-    observers: &'a Observers,
-    piece: Piece,
-    began: Option<Instant>,
-}
-
-impl Drop for Observed<'_> {
-    fn drop(&mut self) {
-        if let Some((pulse, _)) = self.observers.watched() {
-            pulse.end();
-        }
-        if let Some(began) = self.began {
-            self.observers.measured(self.piece, began.elapsed());
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! It looks a few times in each threshold, and a word that stays the same for that long is a piece
 //! of work that has not ended. So it names it up to a quarter of the threshold late, never twice,
 //! and it cannot end it: nothing can. Without a watchdog no thread starts. Next:
-//! `observers`.
+//! `trace`.
 
 use std::fmt;
 use std::mem;

@@ -14,6 +14,11 @@ impl ThreadId {
         Self(unsafe { libc::gettid() })
     }
 
+    /// The number itself.
+    pub(crate) fn number(self) -> i32 {
+        self.0
+    }
+
     /// The state letter of proc_pid_stat(5): `R` runs, `S` waits, `D` waits for the disk. `None`
     /// where `/proc` is not mounted, or for a thread that has ended.
     pub(crate) fn state(self) -> Option<char> {
@@ -29,6 +34,10 @@ impl ThreadId {
 impl ThreadId {
     pub(crate) fn current() -> Self {
         Self(0)
+    }
+
+    pub(crate) fn number(self) -> i32 {
+        self.0
     }
 
     pub(crate) fn state(self) -> Option<char> {

@@ -40,6 +40,9 @@ const MAX_OUT_BYTES: usize = 64 << 10;
 const COPY_BYTES: usize = 4 << 10;
 /// Requests of one batch before the others get their turn (law 7).
 const BATCH: usize = 64;
+/// Sends of a long answer before the others get their turn: a client that reads as fast as it is
+/// made must not hold the loop either.
+const SENDS: u32 = 4;
 /// How long a closing connection may go on sending.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 /// Connections that may linger at once; beyond it they are closed.
@@ -212,6 +215,7 @@ where
                 max_bytes: self.limits.max_body_bytes,
                 continue_owed: owed(waits),
                 progress: &progress,
+                in_a_row: 0,
             },
             params: Vec::new(),
         };
@@ -440,6 +444,7 @@ async fn send_content(
                 Transfer::Length(length) => length,
                 _ => u64::MAX,
             };
+            let mut sends = 0u32;
             loop {
                 let chunk = (transfer == Transfer::Chunked).then(|| begin_chunk(out));
                 let start = out.len();
@@ -461,6 +466,10 @@ async fn send_content(
                 }
                 if out.len() >= COPY_BYTES * 4 {
                     send_rest(stream, out, false).await?;
+                    sends += 1;
+                    if sends.is_multiple_of(SENDS) {
+                        yield_now().await;
+                    }
                 }
             }
             match transfer {

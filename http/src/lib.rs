@@ -34,6 +34,6 @@ pub use method::Method;
 pub use request::Request;
 pub use response::Response;
 pub use router::{RouteError, Router};
-pub use server::{Server, Serving};
+pub use server::{Server, ServerStats, Serving};
 pub use status::StatusCode;
 pub use watch::Fin;

@@ -27,6 +27,15 @@ mod drain;
 mod connection;
 mod server;
 
+pub mod stream;
+pub mod timeout;
+pub mod sse;
+pub mod proxy;
+pub mod access_log;
+pub mod metrics;
+mod conditional;
+pub mod files;
+
 pub use body::{Body, BodyError, Produce};
 pub use error::Error;
 pub use limits::Limits;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kernel::{inode, watched};
 use squall_reactor::{
     Error, Handle, Interest, Io, JoinHandle, Next, Reactor, Registration, Side, Source, Trigger,
     net, sleep, timeout, yield_now,
@@ -684,6 +683,19 @@ fn law_01_late_use_answers_closed() {
     source.read_exact(&mut [0]).unwrap();
 }
 
+/// Breaks if a timer that vanished with its wheel is taken for one that has fired.
+#[test]
+fn law_01_a_sleep_that_outlives_its_reactor_is_not_early_in_the_next_one() {
+    let mut sleep = sleep(Duration::from_millis(50));
+    let mut first = Reactor::new().unwrap();
+    let lost = first.block_on(timeout(Duration::from_millis(1), &mut sleep)).unwrap();
+    assert!(matches!(lost, Err(Error::TimedOut)));
+    drop(first);
+    let mut second = Reactor::new().unwrap();
+    second.block_on(&mut sleep).unwrap();
+    assert!(std::time::Instant::now() >= sleep.deadline());
+}
+
 /// Breaks if they stay in the mailbox for as long as somebody holds a handle.
 #[test]
 fn law_01_remote_calls_that_were_not_run_are_dropped_with_the_reactor() {
@@ -839,6 +851,23 @@ fn wait_once(reactor: &mut Reactor, io: &Io<std::net::TcpStream>) {
     assert!(matches!(lost, Err(Error::TimedOut)));
     assert!(io.is_registered());
     assert!(watched(reactor.as_raw_fd()).contains(&inode(io)));
+}
+
+/// The inode of an open socket.
+fn inode(socket: &impl AsFd) -> u64 {
+    let text = kernel::link(socket.as_fd().as_raw_fd()).expect("an open descriptor has a link");
+    let inode = text.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')?.parse().ok());
+    inode.unwrap_or_else(|| panic!("{text} is not a socket"))
+}
+
+/// The inodes of everything that the epoll watches.
+fn watched(epoll: RawFd) -> Vec<u64> {
+    let inode = |line: &String| {
+        let (_, rest) = line.split_once("ino:").expect("Linux 4.13 and later say the inode");
+        let hex = rest.split_whitespace().next().unwrap_or_default();
+        u64::from_str_radix(hex, 16).expect("the inode is a hexadecimal number")
+    };
+    kernel::epoll_list(epoll).iter().map(inode).collect()
 }
 
 fn stream_pair() -> (UnixStream, UnixStream) {

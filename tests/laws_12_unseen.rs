@@ -179,7 +179,7 @@ fn law_12_a_wake_up_that_feeds_the_future_of_block_on_is_not_idle() {
     });
     reactor
         .block_on(async {
-            // The registration's own first report: room to write, for which nobody waits.
+            // Registered before the count begins.
             std::future::poll_fn(|cx| {
                 assert!(ours.poll_read(cx, &mut [0]).is_pending());
                 std::task::Poll::Ready(())

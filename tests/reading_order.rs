@@ -36,7 +36,7 @@ fn files(crate_name: &str) -> Vec<(String, PathBuf)> {
     let root = root().join(crate_name).join("src");
     let mut found = Vec::new();
     walk(&root, &root, &mut found);
-    found.retain(|(name, _)| name != "lib" && !name.ends_with("tests"));
+    found.retain(|(name, _)| name != "lib" && name.split("::").all(|part| part != "tests"));
     found
 }
 

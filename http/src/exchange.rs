@@ -5,7 +5,7 @@
 //! and gives back, so it allocates nothing in the steady state. The decisions are `protocol`'s. Next:
 //! `connection`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
@@ -24,7 +24,6 @@ use crate::encode::{
 };
 use crate::error::Error;
 use crate::framing::{Expectation, Framing, expectation, framing};
-use crate::head::TargetForm;
 use crate::limits::Limits;
 use crate::method::Method;
 use crate::protocol::{After, BodyReader, Unread, unread};
@@ -32,6 +31,7 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::slots::Workspace;
 use crate::status::StatusCode;
+use crate::target::TargetForm;
 use crate::watch::{Fin, Watch};
 
 /// Answers that wait for their batch to end; beyond this they are sent.
@@ -104,7 +104,10 @@ where
                 Heard::Head(length) => length,
                 Heard::Nothing(after) => return Ok(after),
                 Heard::Wrong(error) => {
-                    let _ = encode_error(&mut space.out, error, Asked::UNKNOWN, &self.date());
+                    let is_head = space.parser.asks_by_head(space.buffer.filled());
+                    let method = is_head.then_some(Method::Head);
+                    let asked = Asked { method, ..Asked::UNKNOWN };
+                    let _ = encode_error(&mut space.out, error, asked, &self.date());
                     send_rest(stream, &mut space.out, false).await?;
                     return Ok(After::Linger);
                 }
@@ -137,27 +140,28 @@ where
                 }
             }
             send_rest(stream, &mut space.out, false).await?;
-            let empty = space.buffer.is_empty();
-            let deadline = (!empty)
-                .then(|| *begun.get_or_insert(self.handle.now()) + self.limits.head_timeout);
-            let read = poll_fn(|cx| match stream.poll_read(cx, space.buffer.space()) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                // Nothing has begun: the idle part of the connection waits, with no buffer.
-                Poll::Pending if empty => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
-            let read = match deadline {
-                Some(deadline) => match until(deadline, read).await {
-                    Some(read) => read,
-                    None => return Ok(Heard::Wrong(Error::HeadTimeout)),
+            let read = match space.buffer.is_empty() {
+                // Nothing has begun: if nothing is there, the idle part waits, without a buffer.
+                true => match stream.try_read(space.buffer.space()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Ok(Heard::Nothing(After::Idle));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read?,
                 },
-                None => read.await,
+                false => {
+                    let begun = *begun.get_or_insert(self.handle.now());
+                    let read = poll_fn(|cx| stream.poll_read(cx, space.buffer.space()));
+                    match until(begun + self.limits.head_timeout, read).await {
+                        Some(read) => read?,
+                        None => return Ok(Heard::Wrong(Error::HeadTimeout)),
+                    }
+                }
             };
-            match read.transpose()? {
-                None => return Ok(Heard::Nothing(After::Idle)),
+            match read {
                 // A head that was cut short cannot be answered: nobody knows what it asked.
-                Some(0) => return Ok(Heard::Nothing(After::Close)),
-                Some(n) => space.buffer.fill(n),
+                0 => return Ok(Heard::Nothing(After::Close)),
+                n => space.buffer.fill(n),
             }
         }
     }
@@ -195,6 +199,8 @@ where
             more: Cell::new(framing == Framing::None && !window.is_empty()),
         };
         let form = view.form();
+        // Who sends without waiting for a 100 is sent none (RFC 9110, 10.1.1).
+        let waits = expected == Expectation::Continue && window.is_empty();
         let mut request = Request {
             method: view.method().unwrap_or(Method::Get),
             head: view,
@@ -204,7 +210,7 @@ where
                 reader: BodyReader::new(framing, decoder),
                 limits: &self.limits,
                 max_bytes: self.limits.max_body_bytes,
-                continue_owed: owed(expected == Expectation::Continue),
+                continue_owed: owed(waits),
                 progress: &progress,
             },
             params: Vec::new(),
@@ -240,13 +246,7 @@ where
         };
         let lines = match content_type {
             None => &own_lines,
-            Some(media_type) => {
-                lines.clear();
-                // A media type that no header may hold is left out.
-                let _ = lines.append("Content-Type", media_type);
-                lines.append_all(&own_lines);
-                &*lines
-            }
+            Some(media_type) => lines.typed(media_type, &own_lines),
         };
         let promise = encode_head(out, status, asked, length, lines, &self.date());
         let whole = send_content(stream, out, content, promise.transfer).await?;
@@ -325,12 +325,14 @@ where
             return;
         }
         let deadline = self.handle.now() + LINGER;
+        // What is unread has no meaning any more.
+        let unread = space.buffer.filled().len();
+        space.buffer.rejoin(unread, 0..0);
         let read_out = until(deadline, async {
             loop {
-                let unused = space.buffer.filled().len();
-                let (_, mut scrap) = space.buffer.split(unused);
-                match poll_fn(|cx| stream.poll_read(cx, scrap.space())).await {
-                    Ok(1..) => {}
+                match poll_fn(|cx| stream.poll_read(cx, space.buffer.space())).await {
+                    // One that sends without end must not hold the loop (law 7).
+                    Ok(1..) => yield_now().await,
                     Ok(0) | Err(_) => return,
                 }
             }
@@ -340,15 +342,15 @@ where
     }
 
     /// The value of Date; the clock is read at most once a turn.
-    fn date(&self) -> Date {
+    fn date(&self) -> Ref<'_, Date> {
         let now = self.handle.now();
-        let mut date = self.date.borrow_mut();
-        if date.1 != now {
+        if self.date.borrow().1 != now {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let mut date = self.date.borrow_mut();
             date.0.renew(since.as_secs());
             date.1 = now;
         }
-        date.0.clone()
+        Ref::map(self.date.borrow(), |(date, _)| date)
     }
 }
 

@@ -80,6 +80,12 @@ pub(crate) fn is_authority(bytes: &[u8]) -> bool {
 /// assert_eq!(split_authority(b"user@host"), None);
 /// ```
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    // Nearly every host is a plain name or an IPv4 address: one pass.
+    let plain = bytes.iter().take_while(|&&byte| is(byte, REG_NAME)).count();
+    if plain > 0 && matches!(bytes.get(plain), None | Some(b':')) {
+        let (host, port) = bytes.split_at(plain);
+        return Some((host, split_port(port)?));
+    }
     let end = match bytes.first()? {
         b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
         _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
@@ -182,7 +188,8 @@ const fn classes_of(byte: u8) -> u8 {
     let text = vchar || matches!(byte, b' ' | b'\t' | 0x80..);
     let mut classes = 0;
     if alphanumeric
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
+        || matches!(byte, b'^'..=b'`' | b'|' | b'~')
     {
         classes |= TCHAR;
     }
@@ -228,8 +235,8 @@ pub(crate) const fn before(stops: u64) -> usize {
 
 /// The bytes from the first stop on; none if there is no stop.
 ///
-/// First one word, for most names and many values are short, then two at a time, which the compiler
-/// makes one vector of (70 bytes: 6 ns, word by word 11).
+/// First one word, for many values are short, then two at a time, which the compiler makes one
+/// vector of (70 bytes: 6 ns, word by word 11).
 #[inline(always)]
 pub(crate) fn skip(bytes: &[u8], stops: impl Fn(u64) -> u64) -> &[u8] {
     let mut rest = bytes;
@@ -248,6 +255,21 @@ pub(crate) fn skip(bytes: &[u8], stops: impl Fn(u64) -> u64) -> &[u8] {
         rest = after;
     }
     if let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let found = stops(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return &rest[before(found)..];
+        }
+        rest = after;
+    }
+    &rest[before(stops(last_word(bytes, rest))).min(rest.len())..]
+}
+
+/// As [`skip`], word by word: for names, which are so short that a vector costs more than it saves
+/// (a head of 15 short lines: 213 ns against 228).
+#[inline(always)]
+pub(crate) fn skip_words(bytes: &[u8], stops: impl Fn(u64) -> u64) -> &[u8] {
+    let mut rest = bytes;
+    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
         let found = stops(u64::from_le_bytes(*chunk));
         if found != 0 {
             return &rest[before(found)..];
@@ -376,13 +398,14 @@ mod tests {
         for len in 0..100 {
             let mut bytes = vec![b'a'; len];
             assert_eq!(skip(&bytes, value_stops).len(), 0);
+            assert_eq!(skip_words(&bytes, name_stops).len(), 0);
             assert_eq!(word(&bytes).to_le_bytes()[..len.min(8)], bytes[..len.min(8)]);
             assert_eq!(word(&bytes).checked_shr(8 * len as u32).unwrap_or(0), 0);
             for stop in (0..len).rev() {
                 bytes[stop] = b'\r'; // those behind stay
                 assert_eq!(skip(&bytes, value_stops).len(), len - stop);
                 assert_eq!(skip(&bytes, target_stops).len(), len - stop);
-                assert_eq!(skip(&bytes, name_stops).len(), len - stop);
+                assert_eq!(skip_words(&bytes, name_stops).len(), len - stop);
             }
         }
     }

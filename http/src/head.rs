@@ -10,12 +10,11 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::grammar::{
-    TCHAR, is, is_authority, question_stops, skip, split_authority, target_stops, word,
-};
+use crate::grammar::{TCHAR, is, is_authority, question_stops, skip, target_stops, word};
 use crate::headers::{Fields, HeadSpans, Steering};
 use crate::limits::Limits;
 use crate::method::Method;
+use crate::target::{TargetForm, read_form};
 
 /// Reads request heads, one after the other. Reused, it does not allocate.
 ///
@@ -80,6 +79,9 @@ impl HeadParser {
         if self.stage == Stage::Done {
             self.clear();
         }
+        if window.len() < self.line {
+            return Ok(None); // not the same bytes with more: what was read is not there
+        }
         let end = self.read(window, limits)?;
         match end {
             Some(_) => self.stage = Stage::Done,
@@ -96,6 +98,17 @@ impl HeadParser {
     /// If `bytes` is shorter than what `parse` read.
     pub fn head<'a>(&'a self, bytes: &'a [u8]) -> RequestHead<'a> {
         RequestHead { bytes, request: &self.request, fields: &self.fields }
+    }
+
+    /// Whether the head, as far as [`parse`](HeadParser::parse) has read it, asks by HEAD: then the
+    /// answer has no content, also if the rest is wrong (RFC 9110, 9.3.2).
+    pub(crate) fn asks_by_head(&self, buf: &[u8]) -> bool {
+        match self.stage {
+            Stage::RequestLine { .. } => {
+                buf.get(self.line..).is_some_and(|line| line.starts_with(b"HEAD "))
+            }
+            Stage::Fields | Stage::Done => self.request.method == Some(Method::Head),
+        }
     }
 
     /// One function for the compiler, so that it does not mix the cut at the limit into each loop.
@@ -179,19 +192,6 @@ pub struct RequestHead<'a> {
     bytes: &'a [u8],
     request: &'a RequestLine,
     fields: &'a HeadSpans,
-}
-
-/// How a target is written (RFC 9112, 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetForm {
-    /// `/where?q=now`
-    Origin,
-    /// `http://www.example.org/pub/WWW/`; Host is then ignored.
-    Absolute,
-    /// `www.example.com:80`, with CONNECT alone. The answer is 501.
-    Authority,
-    /// `*`, with OPTIONS alone.
-    Asterisk,
 }
 
 impl<'a> RequestHead<'a> {
@@ -310,13 +310,6 @@ impl RequestLine {
     };
 }
 
-/// What a target says, as offsets into it.
-struct Form {
-    form: TargetForm,
-    authority: usize,
-    path: usize,
-}
-
 /// From the end of the target to the next line: `SP HTTP-version CRLF`.
 const VERSION_LINE: usize = b" HTTP/1.1\r\n".len();
 
@@ -387,58 +380,6 @@ fn read_rare_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
     match (buf[start + 5], buf[start + 7]) {
         (b'1', minor) => Ok(Some(minor - b'0')),
         _ => Err(Error::VersionUnsupported),
-    }
-}
-
-/// `request-target = origin-form / absolute-form / authority-form / asterisk-form` (RFC 9112, 3.2),
-/// each only with the methods that may have it.
-#[inline(always)]
-fn read_form(method: Option<Method>, target: &[u8]) -> Result<Form, Error> {
-    if target[0] == b'/' && method != Some(Method::Connect) {
-        return Ok(Form { form: TargetForm::Origin, authority: 0, path: 0 });
-    }
-    read_rare_form(method, target)
-}
-
-#[cold]
-fn read_rare_form(method: Option<Method>, target: &[u8]) -> Result<Form, Error> {
-    match (method, target) {
-        (Some(Method::Connect), _) => read_authority_form(target),
-        (Some(Method::Options), b"*") => {
-            Ok(Form { form: TargetForm::Asterisk, authority: 0, path: 0 })
-        }
-        _ => read_absolute_form(target),
-    }
-}
-
-/// `authority-form = uri-host ":" port`, the port neither empty nor bad (RFC 9110, 9.3.6).
-fn read_authority_form(target: &[u8]) -> Result<Form, Error> {
-    match split_authority(target) {
-        Some((_, Some(port))) if !port.is_empty() => {
-            Ok(Form { form: TargetForm::Authority, authority: 0, path: target.len() })
-        }
-        _ => Err(Error::TargetAuthority),
-    }
-}
-
-/// `http-URI = "http" "://" authority path-abempty [ "?" query ]` (RFC 9110, 4.2.1), the scheme in
-/// any case.
-fn read_absolute_form(target: &[u8]) -> Result<Form, Error> {
-    let has_scheme = |scheme: &[u8]| {
-        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    if has_scheme(b"https://") {
-        return Err(Error::Misdirected);
-    }
-    if !has_scheme(b"http://") {
-        return Err(Error::TargetForm);
-    }
-    let authority = b"http://".len();
-    let rest = &target[authority..];
-    let len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    match split_authority(&rest[..len]) {
-        Some(_) => Ok(Form { form: TargetForm::Absolute, authority, path: authority + len }),
-        None => Err(Error::TargetAuthority),
     }
 }
 

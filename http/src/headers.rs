@@ -4,13 +4,13 @@
 //! them is cleared and used again, so a steady server never allocates for it. Six names steer the
 //! connection itself; they are recognised while the line is read, by length and first bytes, so
 //! that framing needs no look-up. Absent: the order of a map, folding, and any joining of lines: a
-//! name may stand on several, and a caller that cares asks for all. Next: `head`.
+//! name may stand on several, and a caller that cares asks for all. Next: `target`.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, is, name_stops, skip, trim_ows, value_stops, word};
+use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl HeadSpans {
             if let [b'\r', b'\n', ..] = rest {
                 return Ok(Some(*line + 2));
             }
-            let mut colon = skip(rest, name_stops);
+            let mut colon = skip_words(rest, name_stops);
             if colon.first() != Some(&b':')
                 || colon.len() == rest.len()
                 || self.lines.len() >= max_lines

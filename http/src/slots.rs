@@ -26,7 +26,31 @@ pub(crate) struct Workspace {
     pub(crate) decoder: ChunkDecoder,
     /// Answers that have not been sent.
     pub(crate) out: Vec<u8>,
-    pub(crate) lines: HeaderLines,
+    pub(crate) lines: TypedLines,
+}
+
+/// Content-Type with a response's own lines behind it. Most answers of a server have the type of the
+/// one before and no more lines, and then nothing is built.
+#[derive(Debug, Default)]
+pub(crate) struct TypedLines {
+    lines: HeaderLines,
+    /// The type that the lines consist of, if of nothing else.
+    only: Option<&'static str>,
+}
+
+impl TypedLines {
+    /// The lines for this type and these.
+    pub(crate) fn typed(&mut self, media_type: &'static str, own: &HeaderLines) -> &HeaderLines {
+        let own_is_empty = own.as_bytes().is_empty();
+        if !own_is_empty || !self.only.is_some_and(|only| std::ptr::eq(only, media_type)) {
+            self.lines.clear();
+            // A media type that no header may hold is left out.
+            let _ = self.lines.append("Content-Type", media_type);
+            self.lines.append_all(own);
+            self.only = own_is_empty.then_some(media_type);
+        }
+        &self.lines
+    }
 }
 
 /// A pinned place for a future.
@@ -59,7 +83,7 @@ impl<F> Slots<F> {
                 parser: HeadParser::new(),
                 decoder: ChunkDecoder::new(),
                 out: Vec::new(),
-                lines: HeaderLines::new(),
+                lines: TypedLines::default(),
             })
         })
     }

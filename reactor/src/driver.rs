@@ -32,8 +32,12 @@ impl Local {
         let turning = Turning(self);
         let achieved = self.achieved.get();
         let slept = self.sleep(events, limit)?;
-        self.collect(events)?;
+        self.collect(events);
         self.receive_some();
+        if self.forked() {
+            // A call forked, and this is the child: the rest is the parent's.
+            return Err(Error::Forked);
+        }
         self.fire();
         let ran = self.dispatch()?;
         self.count(|counters| {
@@ -97,7 +101,7 @@ impl Local {
     }
 
     /// Tells the core what the kernel reported. No user code runs here.
-    fn collect(&self, events: &mio::Events) -> Result<()> {
+    fn collect(&self, events: &mio::Events) {
         let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
@@ -117,7 +121,9 @@ impl Local {
                     order
                 }
             };
-            self.carry_out(order)?;
+            // Only ever a DEL; where it fails the kernel does not know the source. To end here would
+            // lose the rest of the batch.
+            let _ = self.carry_out(order);
         }
         if taken > 0 {
             self.count(|counters| {
@@ -127,7 +133,6 @@ impl Local {
                 counters.spins.add(spins);
             });
         }
-        Ok(())
     }
 
     /// Takes a bounded share of what other threads sent.
@@ -146,6 +151,9 @@ impl Local {
                 Message::Call(call) => {
                     self.count(|counters| counters.remote_calls.add(1));
                     call();
+                    if self.forked() {
+                        return;
+                    }
                 }
             }
         }

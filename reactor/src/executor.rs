@@ -25,7 +25,8 @@ use crate::token::Token;
 ///
 /// Dropping it detaches the task, which goes on. A task that panics hands the panic over as
 /// [`Error::Panicked`]; if its handle is gone, the panic unwinds out of the reactor's turn instead,
-/// so that it is not lost.
+/// so that it is not lost. A cancelled task gives [`Error::Cancelled`], and one of the parent, in a
+/// forked child, [`Error::Forked`].
 pub struct JoinHandle<T> {
     join: Rc<Join<T>>,
     local: Rc<Local>,
@@ -61,6 +62,10 @@ impl<T> Future for JoinHandle<T> {
         }
         if self.is_finished() {
             return Poll::Ready(Err(Error::Cancelled));
+        }
+        if self.local.forked() {
+            // Nobody in this process will ever finish it.
+            return Poll::Ready(Err(Error::Forked));
         }
         let waker = cx.waker().clone();
         let former = self.join.waiter.replace(Some(waker));

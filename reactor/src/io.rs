@@ -232,14 +232,14 @@ impl<S: Source> Io<S> {
     }
 
     /// Room to write is not asked for before somebody waits for it: it would be reported at once,
-    /// and wake the loop for nothing.
+    /// and wake the loop for nothing. A source that only writes needs a place in the epoll all the
+    /// same, or the end of its reader would not be heard.
     fn register(&self) -> Result<&Entry> {
         let local = Local::current().ok_or(Error::NoReactor)?;
         let fd = self.source.as_fd().as_raw_fd();
-        let interest = match self.disproved.get().contains(Readiness::WRITE) {
-            true => self.interest,
-            false => self.interest.without(Interest::WRITABLE),
-        };
+        let without = self.interest.without(Interest::WRITABLE);
+        let waits_for_room = self.disproved.get().contains(Readiness::WRITE);
+        let interest = if waits_for_room || without.is_none() { self.interest } else { without };
         let entry = Entry::waited(&local, fd, interest, self.place)?;
         if let Some(waiters) = local.state.borrow_mut().waiters(entry.token()) {
             waiters.disprove(self.disproved.get());

@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::local::Local;
+use crate::local::{Callback, Local};
 use crate::remote::Remote;
+use crate::state::registry::Slot;
 use crate::stats::Stats;
 use crate::sys::socket;
+use crate::token::Token;
 
 /// Rounds in which the tasks' drops may leave something behind before the rest is leaked to the
 /// drop of the tables.
@@ -167,9 +169,10 @@ impl Reactor {
 
     /// Makes the reactor usable in a forked child.
     ///
-    /// It opens a fresh epoll and mailbox, registers again the listening sockets that callbacks hold,
-    /// and drops every other callback, task (with the sources inside) and timer: a connection has one
-    /// owner, the parent. In a process that has not forked it does nothing.
+    /// It opens a fresh epoll and mailbox, registers again the listening sockets that callbacks hold
+    /// (their registrations stay valid), and drops every other callback, task (with the sources
+    /// inside) and timer: a connection has one owner, the parent. In a process that has not forked
+    /// it does nothing.
     ///
     /// # Errors
     /// [`Error::Os`] if the kernel refuses the new objects.
@@ -177,17 +180,14 @@ impl Reactor {
         if !self.local.forked() {
             return Ok(());
         }
-        let kept = self.take_listeners();
-        self.drop_everything();
+        let listeners = self.take_listeners();
+        let kept: Vec<Token> = listeners.iter().map(|(token, _)| *token).collect();
+        self.drop_all_but(&kept);
         self.local.reopen()?;
-        for kept in kept {
-            let (token, order) = self.local.state.borrow_mut().add_callback(
-                kept.fd,
-                kept.interest,
-                kept.trigger,
-                kept.place,
-            );
-            self.local.keep_callback(token, kept.callback);
+        for (token, callback) in listeners {
+            // None: its owner was among what was dropped.
+            let Some(order) = self.local.state.borrow_mut().start_afresh(token) else { continue };
+            self.local.keep_callback(token, callback);
             self.local.carry_out(order)?;
         }
         Ok(())
@@ -229,23 +229,21 @@ impl Reactor {
         Ok(self.local.enter())
     }
 
-    fn take_listeners(&self) -> Vec<Kept> {
+    /// Takes out the callbacks that hold listening sockets.
+    fn take_listeners(&self) -> Vec<(Token, Callback)> {
         let state = self.local.state.borrow();
         let mut callbacks = self.local.callbacks.borrow_mut();
-        let mut kept = Vec::new();
-        for (token, slot) in state.registry.iter() {
-            if socket::is_listening_number(slot.fd)
-                && let Some(callback) = callbacks.get_mut(token.index()).and_then(Option::take)
-            {
-                let (fd, interest, place) = (slot.fd, slot.interest, slot.place);
-                kept.push(Kept { fd, interest, trigger: slot.trigger(), place, callback });
-            }
-        }
-        kept
+        let mut take = |(token, slot): (Token, &Slot)| {
+            let listens = socket::is_listening_number(slot.fd);
+            let cell = callbacks.get_mut(token.index()).filter(|_| listens)?;
+            Some((token, cell.take()?))
+        };
+        state.registry.iter().filter_map(&mut take).collect()
     }
 
-    /// Drops the users' values, and then their drops' leavings, for a bounded number of rounds.
-    fn drop_everything(&self) {
+    /// Drops the users' values, and then their drops' leavings, for a bounded number of rounds; the
+    /// core forgets everything but the registrations in `kept`.
+    fn drop_all_but(&self, kept: &[Token]) {
         for _ in 0..DROP_ROUNDS {
             let tasks = self.local.tasks.take();
             let callbacks = self.local.callbacks.take();
@@ -260,17 +258,8 @@ impl Reactor {
             drop(timers);
             drop(wakers);
         }
-        self.local.state.borrow_mut().clear();
+        self.local.state.borrow_mut().clear_but(kept);
     }
-}
-
-/// A listener's callback, on its way into a child's fresh epoll.
-struct Kept {
-    fd: RawFd,
-    interest: crate::Interest,
-    trigger: crate::Trigger,
-    place: &'static std::panic::Location<'static>,
-    callback: crate::local::Callback,
 }
 
 impl AsRawFd for Reactor {
@@ -287,7 +276,7 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         self.local.close();
         let _entered = self.local.enter();
-        self.drop_everything();
+        self.drop_all_but(&[]);
     }
 }
 
@@ -300,7 +289,7 @@ impl fmt::Debug for Reactor {
 /// The future that `block_on` polls itself, as a task; it ends with `block_on`, however that ends.
 struct Root<'a> {
     local: &'a Local,
-    token: crate::Token,
+    token: Token,
 }
 
 impl<'a> Root<'a> {

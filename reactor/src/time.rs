@@ -104,9 +104,11 @@ impl Sleep {
         match &mut self.armed {
             None => self.arm(cx),
             Some(armed) => {
-                if armed.local.state.borrow().wheel.deadline(armed.key).is_none() {
-                    self.armed = None;
-                    return Poll::Ready(());
+                let gone = armed.local.state.borrow().wheel.deadline(armed.key).is_none();
+                if gone || armed.local.forked() {
+                    // It fired; or its reactor was dropped, or is the parent's: then it is armed
+                    // again where it is polled, because it must not be early (law 10).
+                    return self.arm(cx);
                 }
                 let job = armed.local.job_for(cx.waker(), armed.job);
                 if job != armed.job {

@@ -273,7 +273,7 @@ fn twin(mut bytes: &[u8]) -> Option<Result<(Vec<u8>, usize), ()>> {
         if size == 0 {
             break;
         }
-        let Some(data) = bytes.get(..size) else { return None };
+        let data = bytes.get(..size)?;
         body.extend_from_slice(data);
         if bytes.get(size..size + 2)? != b"\r\n" {
             return Some(Err(()));

@@ -284,11 +284,18 @@ impl State {
         self.serials.draw()
     }
 
-    /// Forgets every source, job, timer and task; serials go on.
-    pub fn clear(&mut self) {
-        self.registry.clear();
+    /// A registration that was kept goes into a fresh epoll. `None` if it has ended.
+    pub fn start_afresh(&mut self, token: Token) -> Option<Option<Order>> {
+        let slot = self.registry.get_mut(token)?;
+        slot.machine()?.start_afresh();
+        Some(slot.is_in_epoll().then(|| slot.order(Call::Add, token)))
+    }
+
+    /// Forgets every job, timer and task, and every source but those in `kept`; serials go on.
+    pub fn clear_but(&mut self, kept: &[Token]) {
+        self.registry.clear_but(kept);
         self.ready.clear();
-        self.wheel = Wheel::new();
+        self.wheel.clear();
         self.tasks = Tasks::default();
     }
 }

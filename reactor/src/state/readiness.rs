@@ -158,6 +158,16 @@ impl Machine {
         self.phase = Phase::Masked;
     }
 
+    /// The source goes into a fresh epoll, which reports at once what is ready. One that is not to
+    /// be reported stays outside until `resume`.
+    pub fn start_afresh(&mut self) {
+        self.known = Readiness::NONE;
+        self.phase = match self.phase {
+            Phase::Paused | Phase::Masked | Phase::Disarmed => Phase::Masked,
+            Phase::Waiting | Phase::Queued | Phase::Running | Phase::RunningAgain => Phase::Waiting,
+        };
+    }
+
     /// The interest changed: the kernel says afresh what is ready. A oneshot on its way to be called
     /// counts as armed again, or what its report told would be lost.
     pub fn forget(&mut self) {

@@ -214,9 +214,11 @@ impl Registry {
         waiters.map(|waiters| waiters.first(side)).into_iter().chain(crowd)
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.slots.clear();
+    /// Forgets everything but the registrations in `kept`.
+    pub fn clear_but(&mut self, kept: &[Token]) {
+        self.slots.retain(|index, slot| {
+            kept.contains(&Token { slot: index as u32, serial: slot.serial })
+        });
         self.crowd.clear();
     }
 }

@@ -74,6 +74,19 @@ impl Wheel {
         true
     }
 
+    /// Forgets every timer. Their keys mean nothing afterwards, as if each had been cancelled.
+    pub fn clear(&mut self) {
+        for list in 0..LISTS {
+            let mut slot = self.take_list(list);
+            while slot != NIL {
+                let next = self.entry(slot).next;
+                self.free_entry(slot);
+                slot = next;
+            }
+        }
+        self.nearest_tick.set(0);
+    }
+
     /// Sets aside everything that is due at `now_tick`, for [`pop_due`](Self::pop_due). What is
     /// inserted afterwards waits for the next call: a timer that sets itself again at once cannot
     /// hold the turn (law 7). A time before the last one counts as the last one.

@@ -22,12 +22,32 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// A type that could swap its descriptor must not implement it; a `RefCell` around a socket could.
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use squall_reactor::{Interest, Next, Reactor, Trigger};
 /// let reactor = Reactor::new().unwrap();
 /// let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
 /// let swappable = std::cell::RefCell::new(socket);
 /// reactor.handle().register(swappable, Interest::READABLE, Trigger::Edge, |_, _| Next::Wait);
+/// ```
+/// A callback is lent `&S`, so it cannot swap the source either:
+/// ```compile_fail,E0308
+/// use squall_reactor::{Interest, Next, Reactor, Trigger};
+/// use std::os::unix::net::UnixStream;
+/// let reactor = Reactor::new().unwrap();
+/// let (socket, mut other) = UnixStream::pair().unwrap();
+/// let swaps = move |socket: &UnixStream, _| {
+///     std::mem::swap(socket, &mut other);
+///     Next::Wait
+/// };
+/// reactor.handle().register(socket, Interest::READABLE, Trigger::Edge, swaps);
+/// ```
+/// Nor can who holds the registration:
+/// ```compile_fail,E0308
+/// use squall_reactor::Registration;
+/// use std::os::unix::net::UnixStream;
+/// fn swap(mut registration: Registration<UnixStream>, mut other: UnixStream) {
+///     std::mem::swap(registration.source(), &mut other);
+/// }
 /// ```
 pub unsafe trait Source: AsFd {}
 

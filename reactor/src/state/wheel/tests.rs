@@ -321,3 +321,23 @@ fn law_08_the_minimum_stays_exact_while_the_earliest_is_refreshed() {
         }
     }
 }
+
+/// A forked child clears its wheel, and its new timers lie in the places of the old ones.
+#[test]
+fn law_02_a_key_from_before_a_clear_means_nothing_after_it() {
+    let mut wheel = Wheel::new();
+    let deadlines = [0, 5, 70, 5_000, 400_000, 1 << 40];
+    let old = deadlines.map(|deadline| wheel.insert(deadline, deadline));
+    wheel.advance(5); // two are set aside, and not popped
+    wheel.clear();
+    assert_eq!((wheel.len(), wheel.next_deadline(), wheel.has_due()), (0, None, false));
+    let new = deadlines.map(|deadline| wheel.insert(deadline + 6, deadline));
+    for key in old {
+        assert_eq!(wheel.cancel(key), None);
+        assert!(!wheel.reset(key, 9) && wheel.deadline(key).is_none());
+    }
+    assert_eq!((wheel.len(), wheel.next_deadline()), (new.len(), Some(6)));
+    wheel.advance(1 << 41);
+    let popped: Vec<u64> = std::iter::from_fn(|| wheel.pop_due()).map(|(_, word)| word).collect();
+    assert_eq!(popped, deadlines);
+}

@@ -224,7 +224,10 @@ impl fmt::Debug for Content {
 /// Makes a response's content piece by piece, when there is room for it.
 pub trait Produce {
     /// Appends the next piece to `out`: some kilobytes are a good size. `Ready(Ok(false))` when the
-    /// content has ended (what was appended by that call still counts).
+    /// content has ended (what was appended by that call still counts). Who answers `Pending` has
+    /// appended nothing and wakes `cx` later; what came before is sent meanwhile, and if the client
+    /// resets, the producer is dropped. It is also dropped when the content has been sent, and
+    /// unasked if the response has no content (HEAD).
     ///
     /// # Errors
     /// An error cuts the response off, so that the client sees that it is incomplete.

@@ -255,7 +255,8 @@ impl<S: Source> Io<S> {
         Ok(self.entry.get_or_init(|| entry))
     }
 
-    fn progress(&self, side: Side) {
+    /// Its owner achieved something.
+    pub(crate) fn progress(&self, side: Side) {
         match self.entry.get() {
             Some(entry) => {
                 let local = entry.local();

@@ -2,7 +2,7 @@
 //!
 //! [`Io`] owns a source and registers it, edge-triggered, when an operation first says `WouldBlock`: what
 //! succeeds at once costs no `epoll_ctl` (law 3 does the rest). An operation is a closure that is
-//! tried; the streams of `net` are made of this. Next: `net`.
+//! tried; the streams of `net` are made of this. Next: `fd`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -62,6 +62,14 @@ impl<S: Source> Io<S> {
     pub fn new(source: S, interest: Interest) -> Self {
         let (entry, disproved) = (OnceCell::new(), Cell::new(Readiness::NONE));
         Self { entry, interest, disproved, place: Location::caller(), source }
+    }
+
+    /// The same, but nothing is believed that the kernel has not reported.
+    #[track_caller]
+    pub(crate) fn unproven(source: S, interest: Interest) -> Self {
+        let io = Self::new(source, interest);
+        io.disproved.set(Readiness::READ | Readiness::WRITE);
+        io
     }
 
     /// The source.
@@ -247,7 +255,8 @@ impl<S: Source> Io<S> {
         Ok(self.entry.get_or_init(|| entry))
     }
 
-    fn progress(&self, side: Side) {
+    /// Its owner achieved something.
+    pub(crate) fn progress(&self, side: Side) {
         match self.entry.get() {
             Some(entry) => {
                 let local = entry.local();

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -235,10 +236,11 @@ impl Local {
         }
     }
 
-    /// The epoll's number, for whoever embeds the loop.
-    pub(crate) fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
-        use std::os::fd::AsRawFd;
-        self.poll.borrow().as_ref().map(AsRawFd::as_raw_fd)
+    /// A duplicate of the epoll's descriptor, for whoever embeds the loop.
+    pub(crate) fn duplicate(&self) -> Result<OwnedFd> {
+        let poll = self.poll.borrow();
+        let poll = poll.as_ref().ok_or(Error::Closed)?;
+        selector::duplicate(poll).map_err(Error::os("fcntl(F_DUPFD_CLOEXEC)"))
     }
 
     /// The next message, if any.

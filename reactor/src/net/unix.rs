@@ -1,7 +1,7 @@
 //! Unix stream sockets: listeners and streams.
 //!
 //! A short read proves nothing here (it ends at a message with descriptors), so only WouldBlock
-//! clears what is known (law 3).
+//! clears what is known (law 3). Next: `udp`.
 
 use std::future::poll_fn;
 use std::io;

@@ -11,6 +11,7 @@
 //! | `process` | fork, wait, signals to others |
 //! | `handler` | the signal handler and what it touches |
 //! | `signal` | signals as a descriptor |
+//! | `exit` | the end of a child as a descriptor |
 
 #![allow(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub(crate) mod process;
 pub(crate) mod listen;
 mod handler;
 pub(crate) mod signal;
+pub(crate) mod exit;
 pub(crate) mod source;
 pub(crate) mod selector;
 pub(crate) mod socket;

@@ -241,6 +241,16 @@ impl State {
         }
     }
 
+    /// Whether an operation on a side may succeed: false only if it is known to block and the
+    /// kernel will say when that is over. `None` if the registration has ended.
+    pub fn may_try(&self, token: Token, side: Side) -> Option<bool> {
+        let slot = self.registry.get(token)?;
+        match &slot.consumer {
+            Consumer::Tasks(waiters) => Some(waiters.ready(side).is_some() || !slot.hears(side)),
+            Consumer::Callback(_) => None,
+        }
+    }
+
     /// The waiters of a source that tasks wait on.
     pub fn waiters(&mut self, token: Token) -> Option<&mut Waiters> {
         match &mut self.registry.get_mut(token)?.consumer {

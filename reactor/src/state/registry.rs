@@ -246,6 +246,17 @@ impl Slot {
         !masked && !self.interest.is_none()
     }
 
+    /// True if the kernel will report `side`: to who tries without waiting, what was seen to block
+    /// would else seem to block for ever (law 3).
+    pub fn hears(&self, side: Side) -> bool {
+        let asked = match side {
+            Side::Read => Interest::READABLE,
+            Side::Write => Interest::WRITABLE,
+            Side::Closed | Side::HungUp => Interest::NONE,
+        };
+        self.is_in_epoll() && self.interest.contains(asked)
+    }
+
     /// The callback's machine.
     pub fn machine(&mut self) -> Option<&mut Machine> {
         match &mut self.consumer {

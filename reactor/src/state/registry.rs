@@ -184,7 +184,7 @@ impl Registry {
     pub fn wait(&mut self, token: Token, side: Side, job: Job) -> Option<Order> {
         let slot = self.get_mut(token)?;
         let Consumer::Tasks(waiters) = &mut slot.consumer else { return None };
-        let first = waiters.wait(side, job);
+        let (first, crowded) = (waiters.wait(side, job), waiters.crowded);
         waiters.crowded |= !first;
         let unmask = std::mem::replace(&mut waiters.masked, false);
         let widen = side == Side::Write && !slot.interest.contains(Interest::WRITABLE);
@@ -196,7 +196,10 @@ impl Registry {
             (false, true) => Some(slot.order(Call::Modify, token)),
             (false, false) => None,
         };
-        if !first && !self.crowd.contains(&(token, side, job)) {
+        if crowded {
+            self.crowd.retain(|entry| *entry != (token, side, job));
+        }
+        if !first {
             self.crowd.push((token, side, job));
         }
         order

@@ -1,7 +1,8 @@
 //! TCP: listeners and streams.
 //!
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
-//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion.
+//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion. Next:
+//! `send_file`.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -115,7 +116,7 @@ impl TcpListener {
 /// A TCP connection. Its methods take `&self`: one task may read while another writes.
 #[derive(Debug)]
 pub struct TcpStream {
-    io: Io<std::net::TcpStream>,
+    pub(super) io: Io<std::net::TcpStream>,
 }
 
 impl TcpStream {

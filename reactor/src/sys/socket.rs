@@ -1,7 +1,6 @@
 //! What std's sockets lack: accept4 that gives a nonblocking socket, MSG_MORE, reset on close.
 //!
-//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: the
-//! module that uses it, `net`.
+//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `sendfile`.
 
 use std::io;
 use std::mem;

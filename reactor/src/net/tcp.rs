@@ -60,6 +60,17 @@ impl TcpListener {
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
     }
 
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::net::TcpListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
+    }
+
     /// Gives the listener back, deregistered; it stays in nonblocking mode.
     pub fn into_std(self) -> std::net::TcpListener {
         self.io.into_inner()

@@ -310,7 +310,8 @@ async fn read_to_end(pipe: Option<PipeReader>, text: &mut Vec<u8>) -> io::Result
     }
 }
 
-/// Runs both to their ends: read one after the other, the second pipe would fill and hold the child.
+/// Runs both to their ends: of two pipes read one after the other, the second would fill, and hold
+/// the child.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut done_a, mut done_b) = (None, None);

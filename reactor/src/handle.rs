@@ -56,7 +56,8 @@ impl Handle {
     ///
     /// # Errors
     /// With the source given back: [`Error::NotPollable`] for regular files, which epoll refuses
-    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Forked`], [`Error::Closed`].
+    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Argument`] for
+    /// [`Interest::ACCEPT_EXCLUSIVE`] with something else, [`Error::Forked`], [`Error::Closed`].
     #[track_caller]
     pub fn register<S, A>(
         &self,

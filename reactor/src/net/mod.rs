@@ -5,6 +5,7 @@
 //! count as progress (law 12). Datagram sockets `recv` and `send`. Next: `pool`.
 
 mod tcp;
+mod send_file;
 mod unix;
 mod udp;
 mod unix_datagram;

@@ -1,7 +1,8 @@
 //! TCP: listeners and streams.
 //!
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
-//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion.
+//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion. Next:
+//! `send_file`.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -57,6 +58,17 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         socket::set_nonblocking(listener.as_fd())?;
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
+    }
+
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::net::TcpListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
     }
 
     /// Gives the listener back, deregistered; it stays in nonblocking mode.
@@ -115,7 +127,7 @@ impl TcpListener {
 /// A TCP connection. Its methods take `&self`: one task may read while another writes.
 #[derive(Debug)]
 pub struct TcpStream {
-    io: Io<std::net::TcpStream>,
+    pub(super) io: Io<std::net::TcpStream>,
 }
 
 impl TcpStream {

@@ -42,6 +42,17 @@ impl UnixListener {
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
     }
 
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
+    }
+
     /// Gives the listener back, deregistered; it stays in nonblocking mode.
     pub fn into_std(self) -> std::os::unix::net::UnixListener {
         self.io.into_inner()

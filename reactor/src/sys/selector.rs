@@ -63,6 +63,9 @@ fn mask(interest: Interest, trigger: Trigger) -> u32 {
     if interest.contains(Interest::PRIORITY) {
         mask |= libc::EPOLLPRI;
     }
+    if interest.is_exclusive() {
+        mask |= libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
+    }
     mask |= match trigger {
         Trigger::Edge => libc::EPOLLET,
         Trigger::Level => 0,

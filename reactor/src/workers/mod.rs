@@ -5,7 +5,8 @@
 //! reactor. The parent only waits: it starts crashed workers again, passes SIGTERM and SIGINT on,
 //! and holds every listening socket open, so that connections which wait for a killed worker are
 //! served by its successor. What is absent: threads, a pid file, a wire between parent and workers.
-//! Next: `bind` (sockets), `supervisor` (the parent's decisions).
+//! Under systemd, `activation` takes its sockets and `notify` tells it how things stand. Next: `bind`
+//! (sockets), `supervisor` (the parent's decisions).
 //!
 //! ```no_run
 //! use squall_reactor::workers::{Bind, fork_workers};
@@ -21,6 +22,8 @@
 //! ```
 
 mod bind;
+pub mod activation;
+pub mod notify;
 mod supervisor;
 
 pub use bind::{Bind, Sockets, bind_sockets};

@@ -1,10 +1,10 @@
 //! Chunked bodies, decoded where they lie.
 //!
 //! The one idea: a machine that is fed bytes, remembers what it is in the middle of, and answers
-//! with ranges of the caller's buffer; it copies nothing and looks at no byte of data. The size line
-//! is taken byte by byte with its whole grammar, for lenience in just this line has made holes in
-//! most servers (RFC 9112, 2.2 frees heads from it, not bodies). Absent: what the data are for, and
-//! any merging of trailers with the head's fields. Next: `date`.
+//! with ranges of the caller's buffer; it copies nothing and looks at no byte of data. The size
+//! line is taken byte by byte with its whole grammar, for lenience in just this line has made holes
+//! in most servers (RFC 9112, 2.2 frees heads from it, not bodies). Absent: what the data are for,
+//! and any merging of trailers with the head's fields. Next: `date`.
 
 use std::ops::Range;
 
@@ -236,6 +236,9 @@ impl ChunkDecoder {
     fn read_trailers(&mut self, buf: &[u8], at: usize, limits: &Limits) -> Result<Decoded, Error> {
         let max = limits.max_trailer_bytes.min(Limits::MAX_HEAD_BYTES);
         let section = &buf[at..buf.len().min(at.saturating_add(max))];
+        if section.len() < self.trailer_line {
+            return Ok(Decoded { consumed: at, piece: Piece::More });
+        }
         let line = &mut self.trailer_line;
         match self.trailers.read(section, line, limits.max_trailers, Error::TrailersTooLarge)? {
             Some(end) => {

@@ -41,9 +41,9 @@ impl HeaderLines {
     /// Adds a line, the name as it is written here.
     ///
     /// # Errors
-    /// Nothing is added if the name is not a token, if the value has a control byte (CR and LF would
-    /// split the response) or white space at an end, or if the field is one that the encoder writes:
-    /// Content-Length, Transfer-Encoding, Connection.
+    /// Nothing is added if the name is not a token, if the value has a control byte (CR and LF
+    /// would split the response) or white space at an end, or if the field is one that the encoder
+    /// writes: Content-Length, Transfer-Encoding, Connection.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
         let value = value.as_ref();
         if !is_token(name.as_bytes()) {
@@ -70,6 +70,12 @@ impl HeaderLines {
             line.get(name.len()) == Some(&b':')
                 && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
         })
+    }
+
+    /// Adds all lines of `others`.
+    pub fn append_all(&mut self, others: &HeaderLines) {
+        self.bytes.extend_from_slice(&others.bytes);
+        self.has_date |= others.has_date;
     }
 
     /// Forgets the lines and keeps the room.
@@ -233,8 +239,8 @@ pub fn begin_chunk(out: &mut Vec<u8>) -> usize {
 }
 
 /// Writes the size of the chunk begun at `chunk` back to front, with the zeros that are left before
-/// it (a size may have leading zeros, RFC 9112, 7.1), and ends the chunk. A chunk without data would
-/// end the body, so it is taken back.
+/// it (a size may have leading zeros, RFC 9112, 7.1), and ends the chunk. A chunk without data
+/// would end the body, so it is taken back.
 ///
 /// # Panics
 /// If a chunk of 4 GiB or more was appended, or `chunk` is not what [`begin_chunk`] gave.

@@ -62,6 +62,13 @@ pub const fn hex_value(byte: u8) -> Option<u8> {
     }
 }
 
+/// Whether the bytes are `uri-host [ ":" port ]`, as [`split_authority`] has it. Nearly every Host
+/// is a name alone, and to see that takes no call.
+#[inline]
+pub(crate) fn is_authority(bytes: &[u8]) -> bool {
+    (!bytes.is_empty() && all(bytes, REG_NAME)) || split_authority(bytes).is_some()
+}
+
 /// Splits `uri-host [ ":" port ]` (RFC 9110, 4.2.1 and 7.2), `None` if it is not that, if the host
 /// is empty, or if the port is over 65535. Userinfo does not fit the grammar and is refused.
 ///
@@ -73,9 +80,11 @@ pub const fn hex_value(byte: u8) -> Option<u8> {
 /// assert_eq!(split_authority(b"user@host"), None);
 /// ```
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    // Nearly every Host is a name alone; the grammar below would say the same.
-    if !bytes.is_empty() && all(bytes, REG_NAME) {
-        return Some((bytes, None));
+    // Nearly every host is a plain name or an IPv4 address: one pass.
+    let plain = bytes.iter().take_while(|&&byte| is(byte, REG_NAME)).count();
+    if plain > 0 && matches!(bytes.get(plain), None | Some(b':')) {
+        let (host, port) = bytes.split_at(plain);
+        return Some((host, split_port(port)?));
     }
     let end = match bytes.first()? {
         b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
@@ -179,7 +188,8 @@ const fn classes_of(byte: u8) -> u8 {
     let text = vchar || matches!(byte, b' ' | b'\t' | 0x80..);
     let mut classes = 0;
     if alphanumeric
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
+        || matches!(byte, b'^'..=b'`' | b'|' | b'~')
     {
         classes |= TCHAR;
     }
@@ -207,23 +217,13 @@ const fn classes_of(byte: u8) -> u8 {
 const ONES: u64 = u64::MAX / 255;
 const TOPS: u64 = ONES << 7;
 
-/// The eight bytes at `at`, zero where the buffer has ended. Zero stops every scan, so the end of
-/// the buffer needs no test of its own in a loop.
+/// The first eight bytes, zero behind the end. Zero stops every scan, so the end of the bytes needs
+/// no test of its own.
 #[inline(always)]
-pub(crate) fn word(buf: &[u8], at: usize) -> u64 {
-    match buf.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => last_word(buf, at),
-    }
-}
-
-/// As [`word`] for the last seven bytes: the last whole word, shifted.
-fn last_word(buf: &[u8], at: usize) -> u64 {
-    let rest = buf.get(at..).unwrap_or_default();
-    match buf.last_chunk() {
-        _ if rest.is_empty() => 0,
-        Some(bytes) => u64::from_le_bytes(*bytes) >> (64 - 8 * rest.len()),
-        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+pub(crate) fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     }
 }
 
@@ -231,6 +231,62 @@ fn last_word(buf: &[u8], at: usize) -> u64 {
 #[inline(always)]
 pub(crate) const fn before(stops: u64) -> usize {
     stops.trailing_zeros() as usize / 8
+}
+
+/// The bytes from the first stop on; none if there is no stop.
+///
+/// First one word, for many values are short, then two at a time, which the compiler makes one
+/// vector of (70 bytes: 6 ns, word by word 11).
+#[inline(always)]
+pub(crate) fn skip(bytes: &[u8], stops: impl Fn(u64) -> u64) -> &[u8] {
+    let mut rest = bytes;
+    if let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let found = stops(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return &rest[before(found)..];
+        }
+        rest = after;
+    }
+    while let Some((chunk, after)) = rest.split_first_chunk::<16>() {
+        let (first, second) = (stops(word(&chunk[..8])), stops(word(&chunk[8..])));
+        if first | second != 0 {
+            return &rest[if first != 0 { before(first) } else { 8 + before(second) }..];
+        }
+        rest = after;
+    }
+    if let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let found = stops(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return &rest[before(found)..];
+        }
+        rest = after;
+    }
+    &rest[before(stops(last_word(bytes, rest))).min(rest.len())..]
+}
+
+/// As [`skip`], word by word: for names, which are so short that a vector costs more than it saves
+/// (a head of 15 short lines: 213 ns against 228).
+#[inline(always)]
+pub(crate) fn skip_words(bytes: &[u8], stops: impl Fn(u64) -> u64) -> &[u8] {
+    let mut rest = bytes;
+    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let found = stops(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return &rest[before(found)..];
+        }
+        rest = after;
+    }
+    &rest[before(stops(last_word(bytes, rest))).min(rest.len())..]
+}
+
+/// As [`word`], of `rest`, which is less than eight bytes and the end of `bytes`: the last whole
+/// word, shifted.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    match bytes.last_chunk() {
+        Some(chunk) if !rest.is_empty() => u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()),
+        _ => word(rest),
+    }
 }
 
 /// Stops at HTAB and at what is not [`VALUE`].
@@ -258,6 +314,12 @@ pub(crate) const fn name_stops(word: u64) -> u64 {
     let minus = word ^ (0x2d * ONES);
     let not_minus = ((minus & !TOPS) + 0x7f * ONES) | minus;
     (!letter & not_minus | word) & TOPS
+}
+
+/// Stops at `?`, where a target's query begins.
+#[inline(always)]
+pub(crate) const fn question_stops(word: u64) -> u64 {
+    zeros(word ^ (0x3f * ONES)) & TOPS
 }
 
 /// Sets the top bit of zero bytes, exactly up to the lowest.
@@ -322,22 +384,28 @@ mod tests {
                     };
                     assert_eq!(before(value_stops(word)), first(&value), "{bytes:x?}");
                     assert_eq!(before(target_stops(word)), first(&target), "{bytes:x?}");
+                    let question = |byte| byte == b'?';
+                    assert_eq!(before(question_stops(word)), first(&question), "{bytes:x?}");
                     assert_eq!(before(name_stops(word)), first(&name), "{bytes:x?}");
                 }
             }
         }
     }
 
+    // One that reads past the end or skips a byte would do so at one of these lengths.
     #[test]
-    fn a_word_past_the_end_is_zero_there() {
-        let bytes: Vec<u8> = (1..=20).collect();
-        for len in 0..bytes.len() {
-            for at in 0..len + 10 {
-                let mut expected = [0; 8];
-                for (to, from) in expected.iter_mut().zip(bytes[..len].iter().skip(at)) {
-                    *to = *from;
-                }
-                assert_eq!(word(&bytes[..len], at).to_le_bytes(), expected);
+    fn a_skip_ends_at_the_first_stop_or_at_the_end() {
+        for len in 0..100 {
+            let mut bytes = vec![b'a'; len];
+            assert_eq!(skip(&bytes, value_stops).len(), 0);
+            assert_eq!(skip_words(&bytes, name_stops).len(), 0);
+            assert_eq!(word(&bytes).to_le_bytes()[..len.min(8)], bytes[..len.min(8)]);
+            assert_eq!(word(&bytes).checked_shr(8 * len as u32).unwrap_or(0), 0);
+            for stop in (0..len).rev() {
+                bytes[stop] = b'\r'; // those behind stay
+                assert_eq!(skip(&bytes, value_stops).len(), len - stop);
+                assert_eq!(skip(&bytes, target_stops).len(), len - stop);
+                assert_eq!(skip_words(&bytes, name_stops).len(), len - stop);
             }
         }
     }
@@ -349,12 +417,13 @@ mod tests {
         let host = |text: &'static str| split_authority(text.as_bytes()).map(|(host, _)| host);
         for good in ["a", "example.com", "10.0.0.1", "a_b~c!$&'()*+,;=", "%41.com", "999.1.1.1"] {
             assert_eq!(host(good), Some(good.as_bytes()), "{good}");
+            assert!(is_authority(good.as_bytes()), "{good}");
         }
         for (good, name) in [("a:80", "a"), ("a:", "a"), ("a:00080", "a"), ("a:65535", "a")] {
             assert_eq!(host(good), Some(name.as_bytes()), "{good}");
         }
         for good in ["[::1]", "[2001:db8::1]:443", "[::ffff:1.2.3.4]:", "[v1.a:b]", "[vF.x]:1"] {
-            assert!(host(good).is_some(), "{good}");
+            assert!(host(good).is_some() && is_authority(good.as_bytes()), "{good}");
         }
         for bad in [
             "",
@@ -391,6 +460,7 @@ mod tests {
             "[[::1]]",
         ] {
             assert_eq!(host(bad), None, "{bad:?}");
+            assert!(!is_authority(bad.as_bytes()), "{bad:?}");
         }
     }
 

@@ -10,10 +10,11 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, before, is, split_authority, target_stops, word};
+use crate::grammar::{TCHAR, is, is_authority, question_stops, skip, target_stops, word};
 use crate::headers::{Fields, HeadSpans, Steering};
 use crate::limits::Limits;
 use crate::method::Method;
+use crate::target::{TargetForm, read_form};
 
 /// Reads request heads, one after the other. Reused, it does not allocate.
 ///
@@ -78,17 +79,12 @@ impl HeadParser {
         if self.stage == Stage::Done {
             self.clear();
         }
-        let end = match self.read_request_line(window, limits)? {
-            true => {
-                self.fields.read(window, &mut self.line, limits.max_fields, Error::TooManyFields)?
-            }
-            false => None,
-        };
+        if window.len() < self.line {
+            return Ok(None); // not the same bytes with more: what was read is not there
+        }
+        let end = self.read(window, limits)?;
         match end {
-            Some(_) => {
-                self.check_host(window)?;
-                self.stage = Stage::Done;
-            }
+            Some(_) => self.stage = Stage::Done,
             // An unfinished line has a length too: a full window will not become a head.
             None if window.len() == max => return Err(Error::HeadTooLarge),
             None => {}
@@ -104,9 +100,34 @@ impl HeadParser {
         RequestHead { bytes, request: &self.request, fields: &self.fields }
     }
 
+    /// Whether the head, as far as [`parse`](HeadParser::parse) has read it, asks by HEAD: then the
+    /// answer has no content, also if the rest is wrong (RFC 9110, 9.3.2).
+    pub(crate) fn asks_by_head(&self, buf: &[u8]) -> bool {
+        match self.stage {
+            Stage::RequestLine { .. } => {
+                buf.get(self.line..).is_some_and(|line| line.starts_with(b"HEAD "))
+            }
+            Stage::Fields | Stage::Done => self.request.method == Some(Method::Head),
+        }
+    }
+
+    /// One function for the compiler, so that it does not mix the cut at the limit into each loop.
+    #[inline(never)]
+    fn read(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
+        if !self.read_request_line(buf, limits)? {
+            return Ok(None);
+        }
+        let too_many = Error::TooManyFields;
+        let end = self.fields.read(buf, &mut self.line, limits.max_fields, too_many)?;
+        if end.is_some() {
+            self.check_host(buf)?;
+        }
+        Ok(end)
+    }
+
     /// `request-line = method SP request-target SP HTTP-version` (RFC 9112, 3), and its CRLF.
     /// Whether it is whole.
-    #[inline]
+    #[inline(always)]
     fn read_request_line(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Error> {
         let Stage::RequestLine { mut empty_lines } = self.stage else { return Ok(true) };
         while let Some(b'\r') = buf.get(self.line) {
@@ -152,7 +173,7 @@ impl HeadParser {
         match (fields.count(Steering::Host), fields.first(Steering::Host)) {
             (0, _) | (_, None) if self.request.minor == 0 => Ok(()),
             (0, _) | (_, None) => Err(Error::HostMissing),
-            (1, Some(host)) if host.is_empty() || split_authority(host).is_some() => Ok(()),
+            (1, Some(host)) if host.is_empty() || is_authority(host) => Ok(()),
             (1, Some(_)) => Err(Error::HostSyntax),
             (_, Some(_)) => Err(Error::HostRepeated),
         }
@@ -171,19 +192,6 @@ pub struct RequestHead<'a> {
     bytes: &'a [u8],
     request: &'a RequestLine,
     fields: &'a HeadSpans,
-}
-
-/// How a target is written (RFC 9112, 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetForm {
-    /// `/where?q=now`
-    Origin,
-    /// `http://www.example.org/pub/WWW/`; Host is then ignored.
-    Absolute,
-    /// `www.example.com:80`, with CONNECT alone. The answer is 501.
-    Authority,
-    /// `*`, with OPTIONS alone.
-    Asterisk,
 }
 
 impl<'a> RequestHead<'a> {
@@ -212,10 +220,7 @@ impl<'a> RequestHead<'a> {
     /// for an authority.
     pub fn path(&self) -> &'a [u8] {
         let rest = self.bytes(self.request.path, self.request.end);
-        let path = match rest.iter().position(|&byte| byte == b'?') {
-            Some(question) => &rest[..question],
-            None => rest,
-        };
+        let path = &rest[..rest.len() - skip(rest, question_stops).len()];
         match (path, self.request.form) {
             (b"", TargetForm::Absolute) if rest.is_empty() && self.asks_for_options() => b"*",
             (b"", TargetForm::Absolute) => b"/",
@@ -226,7 +231,7 @@ impl<'a> RequestHead<'a> {
     /// What follows the target's first `?`, not decoded.
     pub fn query(&self) -> Option<&'a [u8]> {
         let rest = self.bytes(self.request.path, self.request.end);
-        rest.iter().position(|&byte| byte == b'?').map(|question| &rest[question + 1..])
+        skip(rest, question_stops).get(1..)
     }
 
     /// The digit after `HTTP/1.`: 0, or 1 and more, which all mean 1.1 (RFC 9110, 6.2).
@@ -305,20 +310,13 @@ impl RequestLine {
     };
 }
 
-/// What a target says, as offsets into it.
-struct Form {
-    form: TargetForm,
-    authority: usize,
-    path: usize,
-}
-
 /// From the end of the target to the next line: `SP HTTP-version CRLF`.
 const VERSION_LINE: usize = b" HTTP/1.1\r\n".len();
 
 /// `method = token` (RFC 9110, 9.1), and the place of the space behind it.
 #[inline(always)]
 fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize)>, Error> {
-    if word(buf, start) as u32 == u32::from_le_bytes(*b"GET ") {
+    if word(&buf[start..]) as u32 == u32::from_le_bytes(*b"GET ") {
         return Ok(Some((Some(Method::Get), start + 3)));
     }
     let mut at = start;
@@ -338,13 +336,7 @@ fn read_method(buf: &[u8], start: usize) -> Result<Option<(Option<Method>, usize
 /// a target that is too long is 414, whatever else may be wrong behind the limit.
 #[inline(always)]
 fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Error> {
-    let mut end = start;
-    let mut stops = target_stops(word(buf, end));
-    while stops == 0 {
-        end += 8;
-        stops = target_stops(word(buf, end));
-    }
-    end += before(stops);
+    let end = buf.len() - skip(&buf[start..], target_stops).len();
     match buf.get(end) {
         _ if end - start > max => Err(Error::TargetTooLong),
         None => Ok(None),
@@ -358,15 +350,19 @@ fn read_target(buf: &[u8], start: usize, max: usize) -> Result<Option<usize>, Er
 /// `HTTP-version = "HTTP/" DIGIT "." DIGIT` (RFC 9112, 2.3) and CRLF. Gives the minor digit.
 #[inline(always)]
 fn read_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
-    if buf.get(start + 8..start + 10) == Some(b"\r\n") {
-        match &word(buf, start).to_le_bytes() {
-            b"HTTP/1.1" => return Ok(Some(1)),
-            b"HTTP/1.0" => return Ok(Some(0)),
+    let rest = &buf[start..];
+    if let Some((version, [b'\r', b'\n', ..])) = rest.split_first_chunk() {
+        match u64::from_le_bytes(*version) {
+            HTTP_1_1 => return Ok(Some(1)),
+            HTTP_1_0 => return Ok(Some(0)),
             _ => {}
         }
     }
     read_rare_version(buf, start)
 }
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 /// Another version, an unfinished one, or none: byte by byte, so that the first wrong one tells.
 #[cold]
@@ -384,60 +380,6 @@ fn read_rare_version(buf: &[u8], start: usize) -> Result<Option<u8>, Error> {
     match (buf[start + 5], buf[start + 7]) {
         (b'1', minor) => Ok(Some(minor - b'0')),
         _ => Err(Error::VersionUnsupported),
-    }
-}
-
-/// `request-target = origin-form / absolute-form / authority-form / asterisk-form` (RFC 9112, 3.2),
-/// each only with the methods that may have it.
-#[inline(always)]
-fn read_form(method: Option<Method>, target: &[u8]) -> Result<Form, Error> {
-    if target[0] == b'/' && method != Some(Method::Connect) {
-        return Ok(Form { form: TargetForm::Origin, authority: 0, path: 0 });
-    }
-    read_rare_form(method, target)
-}
-
-#[cold]
-fn read_rare_form(method: Option<Method>, target: &[u8]) -> Result<Form, Error> {
-    match (method, target) {
-        (Some(Method::Connect), _) => read_authority_form(target),
-        (Some(Method::Options), b"*") => {
-            Ok(Form { form: TargetForm::Asterisk, authority: 0, path: 0 })
-        }
-        _ => read_absolute_form(target),
-    }
-}
-
-/// `authority-form = uri-host ":" port`, the port neither empty nor bad (RFC 9110, 9.3.6).
-fn read_authority_form(target: &[u8]) -> Result<Form, Error> {
-    match split_authority(target) {
-        Some((_, Some(port))) if !port.is_empty() => {
-            Ok(Form { form: TargetForm::Authority, authority: 0, path: target.len() })
-        }
-        Some(_) => Err(Error::TargetAuthority),
-        None if target[0] == b'/' || target == b"*" => Err(Error::TargetForm),
-        None => Err(Error::TargetAuthority),
-    }
-}
-
-/// `http-URI = "http" "://" authority path-abempty [ "?" query ]` (RFC 9110, 4.2.1), the scheme in
-/// any case.
-fn read_absolute_form(target: &[u8]) -> Result<Form, Error> {
-    let has_scheme = |scheme: &[u8]| {
-        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    if has_scheme(b"https://") {
-        return Err(Error::Misdirected);
-    }
-    if !has_scheme(b"http://") {
-        return Err(Error::TargetForm);
-    }
-    let authority = b"http://".len();
-    let rest = &target[authority..];
-    let len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    match split_authority(&rest[..len]) {
-        Some(_) => Ok(Form { form: TargetForm::Absolute, authority, path: authority + len }),
-        None => Err(Error::TargetAuthority),
     }
 }
 

@@ -4,13 +4,13 @@
 //! them is cleared and used again, so a steady server never allocates for it. Six names steer the
 //! connection itself; they are recognised while the line is read, by length and first bytes, so
 //! that framing needs no look-up. Absent: the order of a map, folding, and any joining of lines: a
-//! name may stand on several, and a caller that cares asks for all. Next: `head`.
+//! name may stand on several, and a caller that cares asks for all. Next: `target`.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::grammar::{TCHAR, before, is, name_stops, value_stops, word};
+use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl HeadSpans {
     ///
     /// `field-line = field-name ":" OWS field-value OWS` (RFC 9112, 5). `buf` must not be longer
     /// than [`Limits::MAX_HEAD_BYTES`](crate::Limits::MAX_HEAD_BYTES).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(
         &mut self,
         buf: &[u8],
@@ -51,27 +51,32 @@ impl HeadSpans {
     ) -> Result<Option<usize>, Error> {
         debug_assert!(buf.len() <= usize::from(u16::MAX));
         loop {
-            let start = *line;
-            let first = word(buf, start);
-            if first as u16 == u16::from_le_bytes(*b"\r\n") {
-                return Ok(Some(start + 2));
+            let rest = &buf[*line..];
+            if let [b'\r', b'\n', ..] = rest {
+                return Ok(Some(*line + 2));
             }
-            let mut colon = start;
-            let mut stops = name_stops(first);
-            while stops == 0 {
-                colon += 8;
-                stops = name_stops(word(buf, colon));
-            }
-            colon += before(stops);
-            if buf.get(colon) != Some(&b':') || colon == start || self.lines.len() >= max_lines {
-                match self.read_name(buf, start, max_lines, too_many)? {
-                    Some(end) => colon = end,
+            let mut colon = skip_words(rest, name_stops);
+            if colon.first() != Some(&b':')
+                || colon.len() == rest.len()
+                || self.lines.len() >= max_lines
+            {
+                match self.read_name(rest, max_lines, too_many)? {
+                    Some(at) => colon = &rest[at..],
                     None => return Ok(None),
                 }
             }
-            let Some((value, next)) = read_value(buf, colon + 1)? else { return Ok(None) };
-            self.push(buf, first, start..colon, value);
-            *line = next;
+            let value = skip_ows(&colon[1..]);
+            let end = skip_value(value);
+            let [b'\r', b'\n', next @ ..] = end else { return read_stop(end) };
+            let place = |rest: &[u8]| (buf.len() - rest.len()) as u16;
+            self.note_steering(&rest[..rest.len() - colon.len()], word(rest));
+            self.lines.push(Span {
+                name: place(rest),
+                colon: place(colon),
+                value: place(value),
+                end: place(end) - trailing_ows(value, end),
+            });
+            *line = buf.len() - next.len();
         }
     }
 
@@ -85,52 +90,40 @@ impl HeadSpans {
     }
 
     /// Reads a name in which there is more than letters and `-`, or an end, or an error: every
-    /// reason to refuse a line before its colon is here. Gives the colon's place.
+    /// reason to refuse a line before its colon is here. Gives the colon's place in the line.
     #[inline(never)]
     fn read_name(
         &self,
-        buf: &[u8],
-        start: usize,
+        line: &[u8],
         max_lines: usize,
         too_many: Error,
     ) -> Result<Option<usize>, Error> {
-        match buf.get(start) {
-            None => return Ok(None),
-            // The caller has looked for the LF.
-            Some(b'\r') if start + 1 == buf.len() => return Ok(None),
-            Some(b'\r') => return Err(Error::BareCr),
-            Some(b'\n') => return Err(Error::BareLf),
-            Some(b' ' | b'\t') if self.lines.is_empty() => return Err(Error::LeadingSpace),
-            Some(b' ' | b'\t') => return Err(Error::ObsoleteFold),
-            Some(_) if self.lines.len() >= max_lines => return Err(too_many),
-            Some(_) => {}
+        match line {
+            [] | [b'\r'] => return Ok(None),
+            [b'\r', ..] => return Err(Error::BareCr), // the caller has looked for the LF
+            [b'\n', ..] => return Err(Error::BareLf),
+            [b' ' | b'\t', ..] if self.lines.is_empty() => return Err(Error::LeadingSpace),
+            [b' ' | b'\t', ..] => return Err(Error::ObsoleteFold),
+            _ if self.lines.len() >= max_lines => return Err(too_many),
+            _ => {}
         }
-        let mut at = start;
-        loop {
-            match buf.get(at) {
-                None => return Ok(None),
-                Some(&byte) if is(byte, TCHAR) => at += 1,
-                Some(b':') if at > start => return Ok(Some(at)),
-                Some(b'\n') => return Err(Error::BareLf),
-                Some(b' ' | b'\t') => return Err(Error::SpaceBeforeColon),
-                Some(_) => return Err(Error::FieldName),
-            }
+        match line.iter().position(|&byte| !is(byte, TCHAR)) {
+            None => Ok(None),
+            Some(end) => match line[end] {
+                b':' if end > 0 => Ok(Some(end)),
+                b'\n' => Err(Error::BareLf),
+                b' ' | b'\t' => Err(Error::SpaceBeforeColon),
+                _ => Err(Error::FieldName),
+            },
         }
     }
 
+    /// Notes a line about to be pushed if its name is one of the six.
     #[inline(always)]
-    fn push(&mut self, buf: &[u8], first: u64, name: Range<usize>, value: Range<usize>) {
-        if let Some(steering) = Steering::candidate(first, name.len())
-            && buf[name.clone()].eq_ignore_ascii_case(steering.name().as_bytes())
-        {
+    fn note_steering(&mut self, name: &[u8], first: u64) {
+        if let Some(steering) = Steering::of(name, first) {
             self.steering[steering as usize].note(self.lines.len() as u16);
         }
-        self.lines.push(Span {
-            name: name.start as u16,
-            name_len: name.len() as u16,
-            value: value.start as u16,
-            value_len: value.len() as u16,
-        });
     }
 }
 
@@ -171,7 +164,7 @@ impl<'a> Fields<'a> {
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let Fields { bytes, spans } = *self;
         let same = move |span: &&Span| {
-            usize::from(span.name_len) == name.len()
+            usize::from(span.colon - span.name) == name.len()
                 && bytes[span.name()].eq_ignore_ascii_case(name.as_bytes())
         };
         spans.lines.iter().filter(same).map(move |span| &bytes[span.value()])
@@ -267,39 +260,56 @@ impl Steering {
         }
     }
 
-    /// The name of this length, if its first eight bytes are those of `first`. No two of the six
-    /// are of one length. One look-up turns away nearly every other name.
+    /// The one of the six that a token is; `first` is its first word, whatever follows the name.
+    /// No two of them have the same length, and the first eight bytes turn away nearly every other
+    /// name.
     #[inline(always)]
-    fn candidate(first: u64, len: usize) -> Option<Steering> {
-        let (key, steering) = *KEYS.get(len)?;
-        (key == lower_key(first, len)).then_some(steering)
+    fn of(name: &[u8], first: u64) -> Option<Steering> {
+        let (key, steering) = *KEYS.get(name.len())?;
+        if key != lower_key(first, name.len()) {
+            return None;
+        }
+        (name.len() <= 8 || steering.ends(name)).then_some(steering)
+    }
+
+    /// Whether the name that begins like this one goes on like it.
+    #[inline]
+    fn ends(self, name: &[u8]) -> bool {
+        match self {
+            // The last eight bytes overlap the first; this name is on most heads of HTTP/1.0 and
+            // on many of 1.1.
+            Steering::Connection => lower_key(word(&name[2..]), 8) == CONNECTION_END,
+            _ => name.eq_ignore_ascii_case(self.name().as_bytes()),
+        }
     }
 }
 
-/// By length: the first eight bytes of the name, and the name. Zero is no name's key.
+const CONNECTION_END: u64 = lower_key(u64::from_le_bytes(*b"nnection"), 8);
+
+/// By length: the key of the name's first bytes, and the name. Zero is no name's key.
 static KEYS: [(u64, Steering); 18] = {
     let mut keys = [(0, Steering::Host); 18];
     let mut index = 0;
     while index < Steering::COUNT {
         let name = Steering::ALL[index].name().as_bytes();
-        let mut key = 0;
+        let mut word = 0;
         let mut at = 0;
         while at < 8 && at < name.len() {
-            key |= (name[at] as u64) << (8 * at);
+            word |= (name[at] as u64) << (8 * at);
             at += 1;
         }
-        keys[name.len()] = (lower_key(key, name.len()), Steering::ALL[index]);
+        keys[name.len()] = (lower_key(word, name.len()), Steering::ALL[index]);
         index += 1;
     }
     keys
 };
 
-/// The first `len` bytes of the word with the bit set that makes letters lower case. It takes some
-/// other bytes for letters; who finds a key compares the whole name.
+/// The first `len` bytes of a word, at least one, moved to its top, with the bit set that makes
+/// letters lower case. In a token only a letter becomes a letter by it, and only `-` is `-`.
 #[inline(always)]
 const fn lower_key(word: u64, len: usize) -> u64 {
-    let word = word | 0x2020_2020_2020_2020;
-    if len < 8 { word & ((1 << (8 * len)) - 1) } else { word }
+    let len = if len < 8 { len } else { 8 };
+    (word | 0x2020_2020_2020_2020) << (64 - 8 * len)
 }
 
 /// The lines of one of the six names.
@@ -322,56 +332,69 @@ impl Found {
     }
 }
 
-/// Where a line's name and value are.
+/// Where a line's name and value begin and end.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     name: u16,
-    name_len: u16,
+    colon: u16,
     value: u16,
-    value_len: u16,
+    end: u16,
 }
 
 impl Span {
     #[inline]
     fn name(&self) -> Range<usize> {
-        usize::from(self.name)..usize::from(self.name) + usize::from(self.name_len)
+        usize::from(self.name)..usize::from(self.colon)
     }
 
     #[inline]
     fn value(&self) -> Range<usize> {
-        usize::from(self.value)..usize::from(self.value) + usize::from(self.value_len)
+        usize::from(self.value)..usize::from(self.end)
     }
 }
 
-/// Reads what follows a colon: the value without the white space around it, and the place of the
-/// next line.
+/// What follows the white space that may stand before a value: one space as a rule.
 #[inline(always)]
-fn read_value(buf: &[u8], colon: usize) -> Result<Option<(Range<usize>, usize)>, Error> {
-    let mut start = colon;
-    while let Some(b' ' | b'\t') = buf.get(start) {
-        start += 1;
-    }
-    let mut at = start;
-    let after = loop {
-        let stops = value_stops(word(buf, at));
-        if stops == 0 {
-            at += 8;
-            continue;
-        }
-        at += before(stops);
-        match (buf.get(at), buf.get(at + 1)) {
-            (Some(b'\r'), Some(b'\n')) => break at + 2,
-            (Some(b'\t'), _) => at += 1,
-            (Some(b'\r'), Some(_)) => return Err(Error::BareCr),
-            (None, _) | (Some(b'\r'), None) => return Ok(None),
-            (Some(b'\n'), _) => return Err(Error::BareLf),
-            (Some(_), _) => return Err(Error::FieldValue),
-        }
+fn skip_ows(bytes: &[u8]) -> &[u8] {
+    let mut rest = match bytes {
+        [b' ', rest @ ..] => rest,
+        _ => bytes,
     };
-    while at > start && matches!(buf[at - 1], b' ' | b'\t') {
-        at -= 1;
+    while let [b' ' | b'\t', after @ ..] = rest {
+        rest = after;
     }
-    Ok(Some((start..at, after)))
+    rest
+}
+
+/// What follows a value and the white space behind it.
+#[inline(always)]
+fn skip_value(bytes: &[u8]) -> &[u8] {
+    let mut rest = skip(bytes, value_stops);
+    while let [b'\t', after @ ..] = rest {
+        rest = skip(after, value_stops);
+    }
+    rest
+}
+
+/// The bytes of white space at the end of a value, which ends where `end` begins.
+#[inline(always)]
+fn trailing_ows(value: &[u8], end: &[u8]) -> u16 {
+    match &value[..value.len() - end.len()] {
+        [] => 0,
+        [.., last] if *last > b' ' => 0,
+        value => (value.len() - trim_ows(value).len()) as u16,
+    }
+}
+
+/// What it means that a value stops here and not at a CRLF: more is needed, or it is wrong.
+#[cold]
+fn read_stop(stop: &[u8]) -> Result<Option<usize>, Error> {
+    match stop {
+        [] | [b'\r'] => Ok(None),
+        [b'\r', ..] => Err(Error::BareCr),
+        [b'\n', ..] => Err(Error::BareLf),
+        _ => Err(Error::FieldValue),
+    }
 }
 
 #[cfg(test)]

@@ -35,13 +35,13 @@ pub struct Limits {
     /// have 1 MiB, Tornado 100 MiB, hyper, Node and Go none.
     pub max_body_bytes: u64,
     /// The line of a chunk's size with its extensions: 256 bytes, else 400. Sixteen digits are
-    /// enough for any size, and nobody sends extensions; Go has 4 KiB, hyper none.
+    /// enough for any size, and nobody sends extensions; Go has 4 KiB.
     pub max_chunk_line_bytes: usize,
-    /// Chunk extensions of one body: 16 KiB, else 400. They cost work and carry nothing (CVE-2023-39326,
-    /// CVE-2024-22019); hyper has 16 KiB, Node too, Go a ratio to the data.
+    /// Chunk extensions of one body: 16 KiB, else 400. They cost work and carry nothing
+    /// (CVE-2023-39326, CVE-2024-22019); hyper has 16 KiB, Go a ratio to the data.
     pub max_chunk_extension_bytes: usize,
-    /// The trailer section: 4 KiB, else 431. Trailers are checksums and status words; hyper and Go
-    /// take their head's limit.
+    /// The trailer section: 4 KiB, else 431. Trailers are checksums and status words, and the
+    /// whole section must fit the read buffer.
     pub max_trailer_bytes: usize,
     /// Field lines in a trailer section: 32, else 431.
     pub max_trailers: usize,

@@ -1,8 +1,8 @@
 //! Request methods: the eight of RFC 9110, section 9, and PATCH (RFC 5789).
 //!
-//! The one idea: a method is compared as bytes, with its case, so `get` is not GET (RFC 9110, 9.1).
-//! What is not in the list has no value here; the head keeps its bytes, and the answer to it is 501.
-//! Absent: extension methods and their registry. Next: `status`.
+//! The one idea: a method is compared as bytes, with its case, so `get` is not GET (RFC 9110,
+//! 9.1). What is not in the list has no value here; the head keeps its bytes, and the answer to it
+//! is 501. Absent: extension methods and their registry. Next: `status`.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::interest::{Answer, Next};
-use crate::local::{Callback, Local};
+use crate::local::{Callback, Local, TimerCallback};
 use crate::state::detector::Verdict;
 use crate::state::readiness::Do;
 use crate::token::Token;
@@ -44,31 +44,25 @@ impl Local {
 
     fn answered(&self, token: Token, callback: Callback, answer: Answer) -> Result<()> {
         let progress = answer.progress.unwrap_or(false) || self.touched.get();
-        let threshold_passed;
         let outcome = self.state.borrow_mut().answer(token, answer, progress);
-        // It ended its own registration, so the closure ends here, after DEL.
-        let Some((todo, order, verdict)) = outcome else { return Ok(()) };
-        threshold_passed = verdict == Verdict::Spins;
+        let spins = outcome.is_some_and(|(.., verdict)| verdict == Verdict::Spins);
         self.count(|counters| {
-            if progress {
-                counters.progress.add(1)
-            } else {
-                counters.no_progress.add(1)
-            }
-            if threshold_passed {
-                counters.spins.add(1);
-            }
+            let judged = if progress { &counters.progress } else { &counters.no_progress };
+            judged.add(1);
+            counters.spins.add(u64::from(spins));
         });
         if progress {
             self.achieve();
         }
+        // It ended its own registration, so the closure ends here, after DEL.
+        let Some((todo, order, _)) = outcome else { return Ok(()) };
         debug_assert_eq!(todo == Do::Remove, answer.next == Next::Done);
         if todo == Do::Remove {
             self.deregister(token);
             return Ok(());
         }
         self.keep_callback(token, callback);
-        self.carry_out(order)
+        self.carry_out_again(order)
     }
 
     /// A timer's job came up.
@@ -78,8 +72,8 @@ impl Local {
         }
     }
 
-    /// Takes a timer's closure out; `None` if it has fired or was cancelled.
-    pub(crate) fn take_timer(&self, token: Token) -> Option<Box<dyn FnOnce()>> {
+    /// Takes a timer's closure out; `None` if it was called or cancelled.
+    pub(crate) fn take_timer(&self, token: Token) -> Option<TimerCallback> {
         let mut timers = self.timers.borrow_mut();
         let fits = timers.get(token.index()).is_some_and(|(serial, _)| *serial == token.serial);
         fits.then(|| timers.remove(token.index()).1)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::local::{Local, Message};
 use crate::state::Reported;
+use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::sys::selector;
 use crate::token::Token;
@@ -42,8 +43,11 @@ impl Local {
         self.count(|counters| {
             counters.turns.add(1);
             counters.wakeups.add(u64::from(slept));
-            counters.idle_wakeups.add(u64::from(slept && self.achieved.get() == achieved));
         });
+        self.unsettled.set(slept.then_some(achieved));
+        if !self.root_ready.get() {
+            self.settle_wakeup();
+        }
         self.count_what_lives();
         drop(turning);
         Ok(ran)
@@ -51,6 +55,7 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
+        self.end_embedded_sleep();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
@@ -97,7 +102,7 @@ impl Local {
 
     /// Tells the core what the kernel reported. No user code runs here.
     fn collect(&self, events: &mio::Events) {
-        let (mut taken, mut stale, mut spins) = (0, 0, 0);
+        let (mut taken, mut stale, mut fruitless, mut spins) = (0, 0, 0, 0);
         for event in events {
             let token = Token::from_u64(event.token().0 as u64);
             if token == Token::WAKER {
@@ -110,9 +115,9 @@ impl Local {
                     stale += 1;
                     None
                 }
-                Reported::Taken(order) => order,
-                Reported::Spins(order) => {
-                    spins += 1;
+                Reported::Taken(order, verdict) => {
+                    fruitless += u64::from(verdict.is_some());
+                    spins += u64::from(verdict == Some(Verdict::Spins));
                     order
                 }
             };
@@ -124,6 +129,7 @@ impl Local {
             self.count(|counters| {
                 counters.events.add(taken);
                 counters.stale_events.add(stale);
+                counters.no_progress.add(fruitless);
                 counters.spins.add(spins);
             });
         }

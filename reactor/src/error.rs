@@ -81,6 +81,11 @@ impl Error {
     pub(crate) fn os(call: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Os { call, source }
     }
+
+    /// The same, but an error of this crate that was made one of `io` is itself again.
+    pub(crate) fn of_io(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| source.downcast().unwrap_or_else(|source| Self::Os { call, source })
+    }
 }
 
 impl fmt::Display for Error {

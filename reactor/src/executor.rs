@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::{Error, Panic, Result};
-use crate::local::{Header, Local, LocalFuture, Message};
+use crate::local::{Header, Local, LocalFuture, Message, OPERATIONS, allow_operations};
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
 
@@ -164,7 +164,8 @@ impl Local {
         waker: &Waker,
     ) -> Poll<F::Output> {
         let former = self.running.replace(Some((token, waker.data() as usize)));
-        let restore = Restore { local: self, former };
+        let operations = allow_operations(OPERATIONS);
+        let restore = Restore { local: self, former, operations };
         let poll = future.poll(&mut Context::from_waker(waker));
         drop(restore);
         poll
@@ -219,11 +220,13 @@ impl Drop for ForgetOnPanic<'_> {
 struct Restore<'a> {
     local: &'a Local,
     former: Option<(Token, usize)>,
+    operations: u32,
 }
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
         self.local.running.set(self.former);
+        allow_operations(self.operations);
     }
 }
 

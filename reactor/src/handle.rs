@@ -33,8 +33,7 @@ pub struct Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
     key: TimerKey,
-    /// Of its callback.
-    token: Token,
+    callback: Token,
 }
 
 impl Handle {
@@ -57,7 +56,8 @@ impl Handle {
     ///
     /// # Errors
     /// With the source given back: [`Error::NotPollable`] for regular files, which epoll refuses
-    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Forked`], [`Error::Closed`].
+    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Argument`] for
+    /// [`Interest::ACCEPT_EXCLUSIVE`] with something else, [`Error::Forked`], [`Error::Closed`].
     #[track_caller]
     pub fn register<S, A>(
         &self,
@@ -133,16 +133,18 @@ impl Handle {
         let tick = self.local.deadline_tick(deadline);
         let serial = self.local.state.borrow_mut().draw_serial();
         let slot = self.local.timers.borrow_mut().insert((serial, Box::new(callback))) as u32;
-        let token = Token { slot, serial };
-        let key = self.local.state.borrow_mut().add_timer(tick, Job::new(Kind::Timer, token));
-        Ok(Timer { key, token })
+        let callback = Token { slot, serial };
+        let job = Job::new(Kind::Timer, callback);
+        let key = self.local.state.borrow_mut().add_timer(tick, job);
+        Ok(Timer { key, callback })
     }
 
-    /// Cancels a timer and drops its callback. False if it has fired or been cancelled.
+    /// Cancels a timer and drops its callback. False if the callback has been called or cancelled; one
+    /// that is due in this turn and still to be called is not.
     pub fn cancel(&self, timer: Timer) -> bool {
-        // The callback's serial decides: a timer that is due may have left the wheel already.
-        let Some(callback) = self.local.take_timer(timer.token) else { return false };
-        self.local.state.borrow_mut().wheel.cancel(timer.key);
+        let Some(callback) = self.local.take_timer(timer.callback) else { return false };
+        // `None` if it has fired: its job finds no callback.
+        let _fired = self.local.state.borrow_mut().wheel.cancel(timer.key);
         drop(callback);
         true
     }
@@ -156,11 +158,6 @@ impl Handle {
     /// their own.
     pub fn now(&self) -> Instant {
         self.local.now.get()
-    }
-
-    /// For other threads.
-    pub fn remote(&self) -> crate::remote::Remote {
-        crate::remote::Remote::new(self.local.shared())
     }
 
     /// The counters.

@@ -21,6 +21,13 @@ impl Interest {
     pub const WRITABLE: Self = Self(2);
     /// Urgent data (PRI). Under [`Trigger::Level`] an unread urgent byte is reported every turn.
     pub const PRIORITY: Self = Self(4);
+    /// Connections to accept, on a listener that several processes watch, each with a reactor of its
+    /// own: one that sleeps is woken by each connection, not all (EPOLLEXCLUSIVE, epoll_ctl(2)).
+    ///
+    /// It stands alone, and not under [`Trigger::Oneshot`]: the kernel refuses it beside RDHUP,
+    /// which [`READABLE`](Self::READABLE) asks for, and PRI. It is for even load, not for failover:
+    /// a process that is woken and hangs keeps its connection waiting until the next one comes.
+    pub const ACCEPT_EXCLUSIVE: Self = Self(8);
     /// Readable and writable.
     pub const BOTH: Self = Self(3);
 
@@ -29,9 +36,24 @@ impl Interest {
         self.0 & other.0 == other.0
     }
 
+    /// This without the parts of `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// True if nothing is asked for.
     pub fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// True if the kernel allows no change of it but DEL and ADD.
+    pub(crate) fn is_exclusive(self) -> bool {
+        self.contains(Self::ACCEPT_EXCLUSIVE)
+    }
+
+    /// True if the kernel takes it under `trigger`; see [`ACCEPT_EXCLUSIVE`](Self::ACCEPT_EXCLUSIVE).
+    pub(crate) fn is_valid(self, trigger: Trigger) -> bool {
+        !self.is_exclusive() || (self == Self::ACCEPT_EXCLUSIVE && trigger != Trigger::Oneshot)
     }
 }
 
@@ -44,7 +66,7 @@ impl BitOr for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        words(f, self.0, &["READABLE", "WRITABLE", "PRIORITY"])
+        words(f, self.0, &["READABLE", "WRITABLE", "PRIORITY", "ACCEPT_EXCLUSIVE"])
     }
 }
 
@@ -76,7 +98,8 @@ impl Readiness {
     pub const PRIORITY: Self = Self(4);
     /// The peer has finished sending, or the source has hung up (RDHUP or HUP).
     pub const READ_CLOSED: Self = Self(8);
-    /// The source has hung up in both directions, or writing fails (HUP or ERR).
+    /// The source has hung up in both directions (HUP). Where only writing fails, as on a pipe
+    /// without a reader, it is [`ERROR`](Self::ERROR).
     pub const WRITE_CLOSED: Self = Self(16);
     /// An error is pending (ERR).
     pub const ERROR: Self = Self(32);
@@ -220,6 +243,7 @@ mod tests {
     fn values_print_as_words() {
         assert_eq!(format!("{:?}", Interest::BOTH), "READABLE|WRITABLE");
         assert_eq!(format!("{:?}", Interest::NONE), "NONE");
+        assert_eq!(format!("{:?}", Interest::ACCEPT_EXCLUSIVE), "ACCEPT_EXCLUSIVE");
         assert_eq!(format!("{:?}", Readiness::READ | Readiness::ERROR), "READ|ERROR");
     }
 

@@ -2,23 +2,21 @@
 //!
 //! [`Io`] owns a source and registers it, edge-triggered, when an operation first says `WouldBlock`: what
 //! succeeds at once costs no `epoll_ctl` (law 3 does the rest). An operation is a closure that is
-//! tried; the streams of `net` are made of this. Next: `net`.
+//! tried; the streams of `net` are made of this. Next: `fd`.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::Location;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
 use crate::interest::{Interest, Readiness};
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::registration::Entry;
 use crate::state::Wait;
-use crate::state::ready::{Job, Kind};
 use crate::sys::source::Source;
 
 pub use crate::state::waiters::Side;
@@ -52,6 +50,8 @@ pub struct Io<S: Source> {
     // Before the source: DEL comes before close.
     entry: OnceCell<Entry>,
     interest: Interest,
+    /// What said `WouldBlock` before there was a registration to remember it.
+    disproved: Cell<Readiness>,
     place: &'static Location<'static>,
     source: S,
 }
@@ -60,7 +60,16 @@ impl<S: Source> Io<S> {
     /// Wraps a source; `interest` is what the registration will ask for.
     #[track_caller]
     pub fn new(source: S, interest: Interest) -> Self {
-        Self { entry: OnceCell::new(), interest, place: Location::caller(), source }
+        let (entry, disproved) = (OnceCell::new(), Cell::new(Readiness::NONE));
+        Self { entry, interest, disproved, place: Location::caller(), source }
+    }
+
+    /// The same, but nothing is believed that the kernel has not reported.
+    #[track_caller]
+    pub(crate) fn unproven(source: S, interest: Interest) -> Self {
+        let io = Self::new(source, interest);
+        io.disproved.set(Readiness::READ | Readiness::WRITE);
+        io
     }
 
     /// The source.
@@ -116,40 +125,44 @@ impl<S: Source> Io<S> {
         side: Side,
         mut f: impl FnMut(&S) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        ready!(local::poll_operation(cx));
         loop {
             match self.try_with(side, &mut f) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_ready(cx, side))?;
+                    ready!(self.poll_known(cx, side))?;
+                    // A hang-up is remembered, and `f` says WouldBlock all the same: others first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+                result => {
+                    local::spend_operation();
+                    return Poll::Ready(result);
+                }
             }
         }
     }
 
-    /// Tries `f` once. What is known to block is answered without a system call.
+    /// Tries `f` once. What is known to block is answered without a system call. Nothing is
+    /// registered, so it serves a callback too, whose own registration the source then has.
     ///
     /// # Errors
-    /// Those of `f`; `WouldBlock` registers the source if it is not yet.
+    /// Those of `f`.
     pub fn try_with<R>(&self, side: Side, f: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
         if let Some(entry) = self.entry.get() {
-            match entry.local().state.borrow().known(entry.token(), side) {
-                Some(Some(_)) => {}
-                Some(None) => return Err(io::ErrorKind::WouldBlock.into()),
+            match entry.local().state.borrow().may_try(entry.token(), side) {
+                Some(true) => {}
+                Some(false) => return Err(io::ErrorKind::WouldBlock.into()),
                 None => return Err(self.ended().into()),
             }
         }
-        match f(&self.source) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.would_block(side)?;
-                Err(error)
-            }
-            Err(error) => Err(error),
-            Ok(value) => {
-                self.progress();
-                Ok(value)
-            }
+        let result = f(&self.source);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.disprove(side),
+            Err(_) => {}
+            Ok(_) => self.progress(side),
         }
+        result
     }
 
     /// Waits until `side` may succeed; for futures written by hand. The last waker of each task counts.
@@ -157,29 +170,28 @@ impl<S: Source> Io<S> {
     /// # Errors
     /// As [`ready`](Self::ready).
     pub fn poll_ready(&self, cx: &mut Context<'_>, side: Side) -> Poll<Result<Readiness>> {
-        let entry = match (self.entry.get(), side) {
+        ready!(local::poll_operation(cx));
+        let known = ready!(self.poll_known(cx, side));
+        local::spend_operation();
+        Poll::Ready(known)
+    }
+
+    fn poll_known(&self, cx: &Context<'_>, side: Side) -> Poll<Result<Readiness>> {
+        let entry = match (self.entry.get(), self.believed(side)) {
             (Some(entry), _) => entry,
-            // Nothing has been disproved yet.
-            (None, Side::Read | Side::Write) => {
-                return Poll::Ready(Ok(Readiness::READ | Readiness::WRITE));
-            }
-            (None, Side::Closed | Side::HungUp) => self.register()?,
+            (None, Some(believed)) => return Poll::Ready(Ok(believed)),
+            (None, None) => self.register()?,
         };
         let (local, token) = (entry.local(), entry.token());
         if let Err(error) = local.check() {
             return Poll::Ready(Err(error));
         }
-        let last = {
-            let mut state = local.state.borrow_mut();
-            let Some(waiters) = state.waiters(token) else {
-                return Poll::Ready(Err(self.ended()));
-            };
-            if let Some(known) = waiters.ready(side) {
-                return Poll::Ready(Ok(known));
-            }
-            waiters.first(side)
-        };
-        let job = self.job(local, cx, last);
+        match local.state.borrow().known(token, side) {
+            None => return Poll::Ready(Err(self.ended())),
+            Some(Some(known)) => return Poll::Ready(Ok(known)),
+            Some(None) => {}
+        }
+        let job = local.job_for(cx.waker(), local.standing(token, side, cx.waker()));
         let wait = local.state.borrow_mut().wait(token, side, job);
         match wait {
             Wait::Ready(known) => Poll::Ready(Ok(known)),
@@ -201,38 +213,50 @@ impl<S: Source> Io<S> {
         }
     }
 
-    /// The source's first `WouldBlock` on a side that its owner knows to be pending, such as a
-    /// connection that has just been started.
+    /// A side that its owner knows to be pending, such as that of a connection just started.
     pub(crate) fn would_block(&self, side: Side) -> Result<()> {
-        let entry = match self.entry.get() {
-            Some(entry) => entry,
-            None => self.register()?,
-        };
-        if let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token()) {
-            waiters.would_block(side);
+        self.disprove(side);
+        if !self.is_registered() {
+            self.register()?;
         }
         Ok(())
     }
 
-    /// The job of the waiter. Only the waker that stands there already may serve again.
-    fn job(&self, local: &Rc<Local>, cx: &Context<'_>, last: Job) -> Job {
-        let reusable = last != Job::NOBODY && last.kind() == Kind::Waker && {
-            let wakers = local.wakers.borrow();
-            wakers.get(last.token().index()).is_some_and(|(serial, kept)| {
-                *serial == last.token().serial && kept.will_wake(cx.waker())
-            })
-        };
-        if reusable { last } else { local.job_for(cx.waker(), Job::NOBODY) }
+    fn disprove(&self, side: Side) {
+        match self.entry.get() {
+            Some(entry) => {
+                if let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token()) {
+                    waiters.would_block(side);
+                }
+            }
+            None => self.disproved.set(self.disproved.get() | side.disproved()),
+        }
     }
 
+    /// What an unregistered source may be tried for: everything that has not been disproved.
+    fn believed(&self, side: Side) -> Option<Readiness> {
+        let believed = (Readiness::READ | Readiness::WRITE).without(self.disproved.get());
+        side.is_ready(believed).then_some(believed)
+    }
+
+    /// Room to write is not asked for before somebody waits for it: it would be reported at once,
+    /// and wake the loop for nothing. A source that only writes needs a place in the epoll all the
+    /// same, or the end of its reader would not be heard.
     fn register(&self) -> Result<&Entry> {
         let local = Local::current().ok_or(Error::NoReactor)?;
         let fd = self.source.as_fd().as_raw_fd();
-        let entry = Entry::waited(&local, fd, self.interest, self.place)?;
+        let without = self.interest.without(Interest::WRITABLE);
+        let waits_for_room = self.disproved.get().contains(Readiness::WRITE);
+        let interest = if waits_for_room || without.is_none() { self.interest } else { without };
+        let entry = Entry::waited(&local, fd, interest, self.place)?;
+        if let Some(waiters) = local.state.borrow_mut().waiters(entry.token()) {
+            waiters.disprove(self.disproved.get());
+        }
         Ok(self.entry.get_or_init(|| entry))
     }
 
-    fn progress(&self) {
+    /// Its owner achieved something.
+    pub(crate) fn progress(&self, side: Side) {
         match self.entry.get() {
             Some(entry) => {
                 let local = entry.local();
@@ -242,7 +266,10 @@ impl<S: Source> Io<S> {
                 }
                 local.achieve();
             }
-            None => crate::local::touch(),
+            None => {
+                self.disproved.set(self.disproved.get().without(side.disproved()));
+                local::touch();
+            }
         }
     }
 

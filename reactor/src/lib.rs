@@ -53,6 +53,7 @@ mod stats;
 #[allow(missing_docs)]
 pub mod state;
 #[cfg(not(feature = "internals"))]
+#[allow(dead_code)] // the simulation asks more questions than the driver
 mod state;
 mod sys;
 mod wakeup;
@@ -66,17 +67,28 @@ mod remote;
 mod reactor;
 mod time;
 mod io;
+mod fd;
+mod pipe;
 pub mod net;
+pub mod pool;
+mod signals;
+mod child;
+pub mod workers;
 
+pub use child::Child;
 pub use config::Config;
 pub use error::{Error, Panic, Result};
 pub use executor::JoinHandle;
+pub use fd::Fd;
 pub use handle::{Handle, Timer};
 pub use interest::{Answer, Interest, Next, Readiness, Trigger};
 pub use io::{Io, Side};
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use pool::Pool;
 pub use reactor::{Builder, Reactor};
 pub use registration::{Ready, Registration};
 pub use remote::Remote;
+pub use signals::Signals;
 pub use stats::Stats;
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};

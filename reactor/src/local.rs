@@ -11,11 +11,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -27,6 +28,7 @@ use crate::interest::{Answer, Interest, Readiness};
 use crate::state::State;
 use crate::state::ready::{Job, Kind};
 use crate::state::registry::{Call, Order};
+use crate::state::waiters::Side;
 use crate::stats::Counters;
 use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
@@ -36,6 +38,8 @@ use crate::wakeup::Wakeup;
 
 /// A source's closure; it owns its share of the source.
 pub(crate) type Callback = Box<dyn FnMut(Token, Readiness) -> Answer>;
+/// A timer's closure.
+pub(crate) type TimerCallback = Box<dyn FnOnce()>;
 /// A task's future.
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -56,7 +60,7 @@ pub(crate) struct Shared {
     wakeup: Wakeup,
     waker: mio::Waker,
     // Leaked in a child: a thread that the fork did not copy may hold the channel's lock.
-    sender: ManuallyDrop<Sender<Message>>,
+    sender: Option<Sender<Message>>,
 }
 
 /// What a task's waker points at.
@@ -84,7 +88,7 @@ pub(crate) struct Local {
     /// Wakers that are not a task's own, each with its serial.
     pub(crate) wakers: RefCell<Slab<(u32, Waker)>>,
     /// Closures of timers, each with its serial.
-    pub(crate) timers: RefCell<Slab<(u32, Box<dyn FnOnce()>)>>,
+    pub(crate) timers: RefCell<Slab<(u32, TimerCallback)>>,
     poll: RefCell<Option<mio::Poll>>,
     shared: RefCell<Arc<Shared>>,
     receiver: RefCell<ManuallyDrop<Receiver<Message>>>,
@@ -101,14 +105,24 @@ pub(crate) struct Local {
     pub(crate) root_ready: Cell<bool>,
     /// The task that is being polled, and its waker's identity.
     pub(crate) running: Cell<Option<(Token, usize)>>,
-    /// What this turn achieved: progress, timers, messages.
+    /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// The embedding loop may sleep, and the wake-up protocol says so.
+    embedded_sleep: Cell<bool>,
+    /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
+    pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
     pub(crate) touched: Cell<bool>,
     _alive: Alive,
 }
 
+/// Operations that one poll of a task may complete: a task whose peer is quicker than itself would
+/// never be pending, and hold the loop (law 7). As many as tokio allows.
+pub(crate) const OPERATIONS: u32 = 128;
+
 thread_local! {
+    /// What is left of the poll's operations; no bound outside of a poll.
+    static OPERATIONS_LEFT: Cell<u32> = const { Cell::new(u32::MAX) };
     static CURRENT: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
 }
 
@@ -135,6 +149,8 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            embedded_sleep: Cell::new(false),
+            unsettled: Cell::new(None),
             touched: Cell::new(false),
             _alive: Alive::reactor(),
         }))
@@ -188,6 +204,13 @@ impl Local {
         self.achieved.set(self.achieved.get().wrapping_add(1));
     }
 
+    /// All that the last wake-up led to has run: was it for nothing?
+    pub(crate) fn settle_wakeup(&self) {
+        if self.unsettled.take() == Some(self.achieved.get()) {
+            self.count(|counters| counters.idle_wakeups.add(1));
+        }
+    }
+
     // The kernel.
 
     /// Carries out an order of the core. In a forked child nothing reaches the parent's epoll.
@@ -213,10 +236,11 @@ impl Local {
         }
     }
 
-    /// The epoll's number, for whoever embeds the loop.
-    pub(crate) fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
-        use std::os::fd::AsRawFd;
-        self.poll.borrow().as_ref().map(AsRawFd::as_raw_fd)
+    /// A duplicate of the epoll's descriptor, for whoever embeds the loop.
+    pub(crate) fn duplicate(&self) -> Result<OwnedFd> {
+        let poll = self.poll.borrow();
+        let poll = poll.as_ref().ok_or(Error::Closed)?;
+        selector::duplicate(poll).map_err(Error::os("fcntl(F_DUPFD_CLOEXEC)"))
     }
 
     /// The next message, if any.
@@ -236,7 +260,23 @@ impl Local {
 
     /// See [`Wakeup::awake`].
     pub(crate) fn awake(&self) {
+        self.embedded_sleep.set(false);
         self.shared.borrow().wakeup.awake();
+    }
+
+    /// A loop that embeds this one is about to sleep on the epoll's descriptor: from here on a
+    /// message is written to the eventfd. False if there is mail already.
+    pub(crate) fn try_embedded_sleep(&self) -> bool {
+        let sleeps = self.embedded_sleep.get() || (self.mail() == 0 && self.try_sleep());
+        self.embedded_sleep.set(sleeps);
+        sleeps && self.mail() == 0
+    }
+
+    /// The turn begins: the embedding loop is back.
+    pub(crate) fn end_embedded_sleep(&self) {
+        if self.embedded_sleep.get() {
+            self.awake();
+        }
     }
 
     // The clock.
@@ -250,8 +290,8 @@ impl Local {
     /// The wheel's tick at `deadline`, rounded up: a timer never fires early (law 10).
     pub(crate) fn deadline_tick(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.epoch);
-        let whole = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
-        whole + u64::from(since.subsec_nanos() % 1_000_000 != 0)
+        let rest = since.subsec_nanos().div_ceil(1_000_000);
+        since.as_secs().saturating_mul(1000).saturating_add(u64::from(rest))
     }
 
     /// How long from `now` until `tick`.
@@ -273,20 +313,31 @@ impl Local {
             }
             return job;
         }
-        if last != Job::NOBODY && last.kind() == Kind::Waker {
-            let wakers = self.wakers.borrow();
-            let kept = wakers.get(last.token().index());
-            if kept.is_some_and(|(serial, kept)| {
-                *serial == last.token().serial && kept.will_wake(waker)
-            }) {
-                return last;
-            }
+        if self.means(last, waker) {
+            return last;
         }
         self.forget_waker(last);
         let waker = waker.clone();
         let serial = self.state.borrow_mut().draw_serial();
         let slot = self.wakers.borrow_mut().insert((serial, waker)) as u32;
         Job::new(Kind::Waker, Token { slot, serial })
+    }
+
+    /// The job by which a foreign waker stands at a side of a source already; else `NOBODY`.
+    pub(crate) fn standing(&self, token: Token, side: Side, waker: &Waker) -> Job {
+        let state = self.state.borrow();
+        let mut standing = state.registry.standing(token, side);
+        standing.find(|job| self.means(*job, waker)).unwrap_or(Job::NOBODY)
+    }
+
+    /// True if `job` wakes this foreign waker.
+    fn means(&self, job: Job, waker: &Waker) -> bool {
+        let token = job.token();
+        job != Job::NOBODY && job.kind() == Kind::Waker && {
+            let wakers = self.wakers.borrow();
+            let kept = wakers.get(token.index());
+            kept.is_some_and(|(serial, kept)| *serial == token.serial && kept.will_wake(waker))
+        }
     }
 
     /// Takes a foreign waker out of the table.
@@ -346,16 +397,14 @@ impl Local {
             let _ = self.carry_out(Some(order));
         }
         self.poll.replace(None);
-        self.drop_mailbox();
+        self.close_mailbox();
     }
 
-    /// Senders hear `Closed` from now on, and what they sent is dropped; in a forked child the
-    /// inherited end is leaked.
-    fn drop_mailbox(&self) {
-        let (_, empty) = crossbeam_channel::bounded(0);
-        let receiver = self.receiver.replace(ManuallyDrop::new(empty));
+    /// Whoever sends from now on is told so; what was not heard is dropped (user code). In a forked
+    /// child the parent's end is leaked.
+    fn close_mailbox(&self) {
+        let receiver = self.receiver.replace(ManuallyDrop::new(crossbeam_channel::never()));
         if !self.forked() {
-            // The drops of the calls inside are user code: the mailbox is not borrowed any more.
             drop(ManuallyDrop::into_inner(receiver));
         }
     }
@@ -370,9 +419,32 @@ pub(crate) fn touch() {
     });
 }
 
+/// Begins a poll with so many operations, and gives what was left of the former one.
+pub(crate) fn allow_operations(count: u32) -> u32 {
+    OPERATIONS_LEFT.replace(count)
+}
+
+/// An operation of the task that is being polled completed.
+pub(crate) fn spend_operation() {
+    let left = OPERATIONS_LEFT.get();
+    if left != u32::MAX {
+        OPERATIONS_LEFT.set(left.saturating_sub(1));
+    }
+}
+
+/// Pending, with the task at the back of the queue, once the poll's operations are spent (a leaf that
+/// stops on budget wakes itself).
+pub(crate) fn poll_operation(cx: &Context<'_>) -> Poll<()> {
+    if OPERATIONS_LEFT.get() > 0 {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
 impl Drop for Local {
     fn drop(&mut self) {
-        self.drop_mailbox();
+        self.close_mailbox();
     }
 }
 
@@ -394,7 +466,8 @@ impl Shared {
             // The closure inside is the caller's own and may be dropped here.
             return Err(Error::Forked);
         }
-        self.sender.send(message).map_err(|_| Error::Closed)?;
+        let sender = self.sender.as_ref().ok_or(Error::Closed)?;
+        sender.send(message).map_err(|_| Error::Closed)?;
         if self.wakeup.notify() {
             self.waker.wake().map_err(Error::os("write to the eventfd"))?;
         }
@@ -404,10 +477,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.born.forked() {
-            let (unused, _) = crossbeam_channel::bounded(0);
-            let sender = std::mem::replace(&mut self.sender, ManuallyDrop::new(unused));
-            drop(ManuallyDrop::into_inner(sender));
+        if self.born.forked() {
+            std::mem::forget(self.sender.take());
         }
     }
 }
@@ -434,7 +505,7 @@ fn open() -> Result<(mio::Poll, Arc<Shared>, Receiver<Message>)> {
         counters: Counters::default(),
         wakeup: Wakeup::new(),
         waker,
-        sender: ManuallyDrop::new(sender),
+        sender: Some(sender),
     };
     Ok((poll, Arc::new(shared), receiver))
 }

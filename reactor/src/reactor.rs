@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -47,6 +47,8 @@ const DROP_ROUNDS: usize = 64;
 pub struct Reactor {
     local: Rc<Local>,
     events: mio::Events,
+    /// A duplicate of the epoll's, to lend: the poll itself is borrowed while it waits.
+    fd: OwnedFd,
 }
 
 /// Builds a [`Reactor`] with other budgets than the defaults.
@@ -73,7 +75,7 @@ impl Builder {
     /// Builds the reactor.
     ///
     /// # System calls
-    /// `epoll_create1`, `eventfd`, one `epoll_ctl`.
+    /// `epoll_create1`, `eventfd`, one `epoll_ctl`, and one `fcntl` for [`AsFd`].
     ///
     /// # Errors
     /// [`Error::Argument`] for a budget of 0; [`Error::Os`], mostly EMFILE.
@@ -83,7 +85,8 @@ impl Builder {
             return Err(Error::Argument("a budget of 0 would never run anything: use 1 or more"));
         }
         let local = Local::new(self.config, self.first_serial)?;
-        Ok(Reactor { local, events: mio::Events::with_capacity(events) })
+        let fd = local.duplicate()?;
+        Ok(Reactor { local, events: mio::Events::with_capacity(events), fd })
     }
 }
 
@@ -161,6 +164,7 @@ impl Reactor {
                     return Ok(output);
                 }
                 self.local.state.borrow_mut().suspend(root.token);
+                self.local.settle_wakeup();
             }
             self.local.turn(&mut self.events, None)?;
         }
@@ -183,6 +187,7 @@ impl Reactor {
         let kept: Vec<Token> = listeners.iter().map(|(token, _)| *token).collect();
         self.drop_all_but(&kept);
         self.local.reopen()?;
+        self.fd = self.local.duplicate()?;
         for (token, callback) in listeners {
             // None: its owner was among what was dropped.
             let Some(order) = self.local.state.borrow_mut().start_afresh(token) else { continue };
@@ -192,12 +197,15 @@ impl Reactor {
         Ok(())
     }
 
-    /// The earliest deadline, for a loop that embeds this one; see [`turn`](Self::turn).
+    /// Until when a loop that embeds this one may sleep on its descriptor ([`AsFd`]); `None`: until
+    /// that is readable. To be asked before each such sleep: from here until the next
+    /// [`turn`](Self::turn) a call by another thread makes the descriptor readable (law 9).
     pub fn next_deadline(&self) -> Option<Instant> {
-        let state = self.local.state.borrow();
-        if state.is_busy() {
+        let busy = self.local.state.borrow().is_busy();
+        if busy || !self.local.try_embedded_sleep() {
             return Some(Instant::now());
         }
+        let state = self.local.state.borrow();
         let now = Instant::now();
         state.wheel.next_deadline().and_then(|tick| now.checked_add(self.local.until(tick, now)))
     }
@@ -258,10 +266,18 @@ impl Reactor {
     }
 }
 
+impl AsFd for Reactor {
+    /// The epoll's descriptor: readable when the kernel has something to report, or after
+    /// [`next_deadline`](Reactor::next_deadline) another thread. To embed the loop, wait for it and
+    /// for the deadline, and call [`turn`](Reactor::turn) with a limit of zero.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl AsRawFd for Reactor {
-    /// The epoll's number: readable when the kernel has something to report. -1 after the end.
     fn as_raw_fd(&self) -> RawFd {
-        self.local.poll_fd().unwrap_or(-1)
+        self.fd.as_raw_fd()
     }
 }
 
@@ -301,5 +317,6 @@ impl Drop for Root<'_> {
         self.local.state.borrow_mut().tasks.remove(self.token);
         self.local.root.set(None);
         self.local.root_ready.set(false);
+        self.local.settle_wakeup();
     }
 }

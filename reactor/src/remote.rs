@@ -59,6 +59,13 @@ impl Remote {
     }
 }
 
+impl Handle {
+    /// For other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.local.shared())
+    }
+}
+
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("shared", &self.shared).finish()

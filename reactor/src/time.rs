@@ -111,13 +111,19 @@ impl Sleep {
                     return self.arm(cx);
                 }
                 let job = armed.local.job_for(cx.waker(), armed.job);
-                if job != armed.job { self.arm(cx) } else { Poll::Pending }
+                if job != armed.job {
+                    // Another waker: the timer moves to it.
+                    let mut state = armed.local.state.borrow_mut();
+                    state.wheel.cancel(armed.key);
+                    let tick = armed.local.deadline_tick(self.deadline);
+                    (armed.key, armed.job) = (state.add_timer(tick, job), job);
+                }
+                Poll::Pending
             }
         }
     }
 
     fn arm(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.disarm();
         let local = Local::current().expect(
             "sleep is polled inside Reactor::block_on, run or turn, where a reactor is current",
         );
@@ -131,7 +137,8 @@ impl Sleep {
         Poll::Pending
     }
 
-    fn disarm(&mut self) {
+    /// Disarms it; the next poll arms it again, at the same deadline.
+    pub fn disarm(&mut self) {
         if let Some(armed) = self.armed.take() {
             armed.local.state.borrow_mut().wheel.cancel(armed.key);
             armed.local.forget_waker(armed.job);

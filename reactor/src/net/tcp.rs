@@ -1,7 +1,8 @@
 //! TCP: listeners and streams.
 //!
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
-//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion.
+//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion. Next:
+//! `send_file`.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -59,6 +60,17 @@ impl TcpListener {
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
     }
 
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::net::TcpListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
+    }
+
     /// Gives the listener back, deregistered; it stays in nonblocking mode.
     pub fn into_std(self) -> std::net::TcpListener {
         self.io.into_inner()
@@ -70,6 +82,14 @@ impl TcpListener {
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.source().local_addr()
+    }
+
+    /// Sets TCP_NODELAY on the listener, and so on what it accepts: tcp(7) sockets inherit it.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        socket::set_nodelay(self.as_fd(), on)
     }
 
     /// Waits for a connection.
@@ -107,7 +127,7 @@ impl TcpListener {
 /// A TCP connection. Its methods take `&self`: one task may read while another writes.
 #[derive(Debug)]
 pub struct TcpStream {
-    io: Io<std::net::TcpStream>,
+    pub(super) io: Io<std::net::TcpStream>,
 }
 
 impl TcpStream {
@@ -187,6 +207,14 @@ impl TcpStream {
         let result = self.io.try_with(Side::Read, |stream| socket::recv(stream.as_fd(), buf));
         self.settle_result(Side::Read, len, &result);
         result
+    }
+
+    /// Reads without taking (MSG_PEEK), or answers `WouldBlock`.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io.source().peek(buf)
     }
 
     /// Writes some of `buf`, at least one byte.

@@ -1,7 +1,7 @@
 //! Unix stream sockets: listeners and streams.
 //!
 //! A short read proves nothing here (it ends at a message with descriptors), so only WouldBlock
-//! clears what is known (law 3).
+//! clears what is known (law 3). Next: `udp`.
 
 use std::future::poll_fn;
 use std::io;
@@ -40,6 +40,17 @@ impl UnixListener {
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         socket::set_nonblocking(listener.as_fd())?;
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
+    }
+
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
     }
 
     /// Gives the listener back, deregistered; it stays in nonblocking mode.

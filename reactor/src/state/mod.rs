@@ -59,10 +59,9 @@ pub enum Wait {
 pub enum Reported {
     /// Its registration had ended: dropped (law 2).
     Stale,
-    /// Taken in; the kernel may have to hear something.
-    Taken(Option<Order>),
-    /// Taken in, and the source passes the spin threshold (law 12).
-    Spins(Option<Order>),
+    /// Taken in; the kernel may have to hear something. The verdict is on the report before this
+    /// one, where that woke a task which achieved nothing since (law 12).
+    Taken(Option<Order>, Option<Verdict>),
 }
 
 impl State {
@@ -82,7 +81,7 @@ impl State {
             if todo == Do::Queue {
                 self.ready.push(Job::new(Kind::Source, token));
             }
-            return Reported::Taken(order);
+            return Reported::Taken(order, None);
         }
         self.event_for_tasks(token, readiness)
     }
@@ -96,11 +95,9 @@ impl State {
             wake_job(ready, tasks, job);
         }
         let Some(slot) = self.registry.get_mut(token) else { return Reported::Stale };
-        let order = report.mask.then(|| slot.order(Call::Delete, token));
-        if report.fruitless && slot.detector.judge(false, self.spin_threshold) == Verdict::Spins {
-            return Reported::Spins(order);
-        }
-        Reported::Taken(order)
+        let order = if report.mask { slot.leave(token) } else { None };
+        let threshold = self.spin_threshold;
+        Reported::Taken(order, report.fruitless.then(|| slot.detector.judge(false, threshold)))
     }
 
     /// The time is `now` (a tick): what is due is set aside for [`pop_due`](Self::pop_due).
@@ -176,7 +173,7 @@ impl State {
         interest: Interest,
         place: &'static Location<'static>,
     ) -> (Token, Option<Order>) {
-        self.add(fd, interest, Consumer::Tasks(Waiters::new()), place)
+        self.add(fd, interest, Consumer::Tasks(Waiters::default()), place)
     }
 
     fn add(
@@ -188,8 +185,8 @@ impl State {
     ) -> (Token, Option<Order>) {
         let serial = self.serials.draw();
         let token = self.registry.insert(serial, fd, interest, consumer, place);
-        let order = self.registry.get(token).filter(|slot| !slot.interest.is_none());
-        (token, order.map(|slot| slot.order(Call::Add, token)))
+        let order = self.registry.get_mut(token).and_then(|slot| slot.enter(token));
+        (token, order)
     }
 
     /// Ends a registration.
@@ -220,9 +217,9 @@ impl State {
             return;
         }
         let Some(slot) = self.registry.get_mut(refused.token) else { return };
-        match &mut slot.consumer {
-            Consumer::Callback(machine) => machine.stay_masked(),
-            Consumer::Tasks(waiters) => waiters.masked = true,
+        slot.stands_outside();
+        if let Some(machine) = slot.machine() {
+            machine.stay_masked();
         }
     }
 
@@ -240,6 +237,16 @@ impl State {
     pub fn known(&self, token: Token, side: Side) -> Option<Option<Readiness>> {
         match &self.registry.get(token)?.consumer {
             Consumer::Tasks(waiters) => Some(waiters.ready(side)),
+            Consumer::Callback(_) => None,
+        }
+    }
+
+    /// Whether an operation on a side may succeed: false only if it is known to block and the
+    /// kernel will say when that is over. `None` if the registration has ended.
+    pub fn may_try(&self, token: Token, side: Side) -> Option<bool> {
+        let slot = self.registry.get(token)?;
+        match &slot.consumer {
+            Consumer::Tasks(waiters) => Some(waiters.ready(side).is_some() || !slot.hears(side)),
             Consumer::Callback(_) => None,
         }
     }
@@ -291,7 +298,9 @@ impl State {
     pub fn start_afresh(&mut self, token: Token) -> Option<Option<Order>> {
         let slot = self.registry.get_mut(token)?;
         slot.machine()?.start_afresh();
-        Some(slot.is_in_epoll().then(|| slot.order(Call::Add, token)))
+        slot.stands_outside();
+        let silent = slot.machine()?.is_silent();
+        Some(if silent { None } else { slot.enter(token) })
     }
 
     /// Forgets every job, timer and task, and every source but those in `kept`; serials go on.

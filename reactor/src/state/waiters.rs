@@ -31,8 +31,6 @@ const UNHEARD_LIMIT: u8 = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Waiters {
     known: Readiness,
-    /// Out of the epoll until somebody waits.
-    pub(super) masked: bool,
     unheard: u8,
     /// A report woke somebody, who has not yet achieved anything.
     unproven: bool,
@@ -55,12 +53,11 @@ pub struct Report {
     pub fruitless: bool,
 }
 
-impl Waiters {
+impl Default for Waiters {
     /// Nothing has been disproved yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             known: Readiness::READ | Readiness::WRITE,
-            masked: false,
             unheard: 0,
             unproven: false,
             crowded: false,
@@ -68,27 +65,25 @@ impl Waiters {
             jobs: [Job::NOBODY; 3],
         }
     }
+}
 
+impl Waiters {
     /// The kernel reported.
     pub fn report(&mut self, report: Readiness) -> Report {
         self.known |= report;
         let mut wake = [Job::NOBODY; 3];
-        let mut heard = self.crowded;
         for side in SIDES {
             let side = if self.only_hang_up { side.or_hung_up() } else { side };
             if side.is_ready(report) {
-                let job = std::mem::replace(&mut self.jobs[side.place()], Job::NOBODY);
-                wake[side.place()] = job;
-                heard |= job != Job::NOBODY;
+                wake[side.place()] = std::mem::replace(&mut self.jobs[side.place()], Job::NOBODY);
             }
         }
-        // Whoever waits for the peer's leaving must stay registered.
-        heard |= self.jobs[Side::Closed.place()] != Job::NOBODY;
-        let fruitless = heard && std::mem::replace(&mut self.unproven, heard);
+        let woken = wake != [Job::NOBODY; 3];
+        let fruitless = woken && std::mem::replace(&mut self.unproven, true);
+        // Whoever still waits, for another side or for the peer's leaving, must stay registered.
+        let heard = woken || self.crowded || self.jobs != [Job::NOBODY; 3];
         self.unheard = if heard { 0 } else { self.unheard.saturating_add(1) };
-        let mask = !self.masked && self.unheard >= UNHEARD_LIMIT;
-        self.masked |= mask;
-        Report { wake, mask, fruitless }
+        Report { wake, mask: self.unheard >= UNHEARD_LIMIT, fruitless }
     }
 
     /// What is known, if it answers for `side`.
@@ -101,12 +96,12 @@ impl Waiters {
     pub fn wait(&mut self, side: Side, job: Job) -> bool {
         let place = &mut self.jobs[side.place()];
         let peer = side.place() == Side::Closed.place();
-        if *place == Job::NOBODY || *place == job {
+        if *place == Job::NOBODY {
             *place = job;
             self.only_hang_up = if peer { side == Side::HungUp } else { self.only_hang_up };
         } else if peer {
-            // Two who wait for different things: both hear of each.
-            self.only_hang_up = false;
+            // Two who wait for different things, or one who waits for both: each hears of each.
+            self.only_hang_up &= side == Side::HungUp;
         }
         *place == job
     }
@@ -118,11 +113,11 @@ impl Waiters {
 
     /// The kernel said WouldBlock on `side`.
     pub fn would_block(&mut self, side: Side) {
-        let gone = match side {
-            Side::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
-            Side::Write => Readiness::WRITE | Readiness::ERROR,
-            Side::Closed | Side::HungUp => Readiness::NONE,
-        };
+        self.disprove(side.disproved());
+    }
+
+    /// Takes back what has been disproved.
+    pub fn disprove(&mut self, gone: Readiness) {
         self.known = self.known.without(gone);
     }
 
@@ -156,6 +151,15 @@ impl Side {
         }
     }
 
+    /// What WouldBlock on this side disproves: never a hang-up, nor the peer's end.
+    pub fn disproved(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ | Readiness::PRIORITY | Readiness::ERROR,
+            Self::Write => Readiness::WRITE | Readiness::ERROR,
+            Self::Closed | Self::HungUp => Readiness::NONE,
+        }
+    }
+
     fn place(self) -> usize {
         match self {
             Self::Read => 0,
@@ -180,14 +184,14 @@ mod tests {
     }
 
     fn drained() -> Waiters {
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         waiters.would_block(Side::Read);
         waiters
     }
 
     #[test]
     fn law_03_readiness_is_believed_until_would_block() {
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         assert!(waiters.ready(Side::Read).is_some() && waiters.ready(Side::Write).is_some());
         assert!(waiters.ready(Side::Closed).is_none());
         waiters.would_block(Side::Read);
@@ -197,12 +201,12 @@ mod tests {
     #[test]
     fn law_03_a_short_read_proves_nothing_once_urgent_data_or_an_end_is_known() {
         for doubt in [Readiness::PRIORITY, Readiness::READ_CLOSED, Readiness::ERROR] {
-            let mut waiters = Waiters::new();
+            let mut waiters = Waiters::default();
             let _ = waiters.report(Readiness::READ | doubt);
             waiters.short(Side::Read);
             assert!(waiters.ready(Side::Read).is_some(), "{doubt:?}");
         }
-        let mut waiters = Waiters::new();
+        let mut waiters = Waiters::default();
         let _ = waiters.report(Readiness::READ);
         waiters.short(Side::Read);
         assert!(waiters.ready(Side::Read).is_none());
@@ -234,8 +238,8 @@ mod tests {
     #[test]
     fn a_flood_that_nobody_hears_is_masked_and_one_that_a_watcher_may_end_is_not() {
         let mut waiters = drained();
-        let masks = (0..100).filter(|_| waiters.report(Readiness::READ).mask).count();
-        assert_eq!((masks, waiters.masked), (1, true));
+        let masked = (1..).find(|_| waiters.report(Readiness::READ).mask);
+        assert_eq!(masked, Some(UNHEARD_LIMIT));
         let mut waiters = drained();
         assert!(waiters.wait(Side::Closed, job(1)));
         assert!((0..100).all(|_| !waiters.report(Readiness::READ).mask));

@@ -20,6 +20,14 @@ pub(crate) fn generation() -> u32 {
     if seen != 0 { seen } else { renew(page) }
 }
 
+/// The same number as a signal handler may read it: zero in a child that has not asked yet.
+///
+/// One load and nothing else: to take the next number, as [`generation`] does, is more than a
+/// handler may do that interrupts anything (signal-safety(7)). Zero equals no object's number.
+pub(crate) fn seen() -> u32 {
+    PAGE.get().map_or(0, |page| page.load(Ordering::Relaxed))
+}
+
 /// An object's birth certificate: the generation in which it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Born(u32);
@@ -33,7 +41,14 @@ impl Born {
     pub(crate) fn forked(self) -> bool {
         self.0 != generation()
     }
+
+    /// The generation's number, for what a signal handler compares with [`seen`].
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 }
+
+static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
 
 #[cold]
 fn renew(page: &AtomicU32) -> u32 {
@@ -47,7 +62,6 @@ fn renew(page: &AtomicU32) -> u32 {
 }
 
 fn page() -> &'static AtomicU32 {
-    static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
     PAGE.get_or_init(|| wiped_page().unwrap_or_else(atfork_word))
 }
 
@@ -97,10 +111,12 @@ mod tests {
     fn law_06_the_generation_changes_in_a_child_and_not_in_its_parent() {
         let born = Born::now();
         assert!(!born.forked());
-        // SAFETY: the child calls nothing but `generation` (one load, one store) and `_exit`.
+        assert_eq!(seen(), born.number());
+        // SAFETY: the child calls nothing but this module (loads and stores) and `_exit`.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            let code = i32::from(!born.forked() || Born::now().forked());
+            let fresh = seen() == 0 && born.forked() && !Born::now().forked();
+            let code = i32::from(!fresh || seen() == born.number());
             // SAFETY: ends the child at once.
             unsafe { libc::_exit(code) };
         }

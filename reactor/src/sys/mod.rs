@@ -6,13 +6,26 @@
 //! | `source` | the unsafe marker trait, and who implements it (law 1) |
 //! | `selector` | add, modify and delete on mio's epoll (law 4) |
 //! | `socket` | nonblocking sockets: accept, send, receive |
+//! | `passed` | descriptors that the process was started with |
+//! | `sendfile` | from a file to a socket |
+//! | `listen` | listening sockets with their options (`workers`) |
+//! | `alive` | how many reactors and pools live in this process (law 6) |
 //! | `process` | fork, wait, signals to others |
-//! | `signal` | a handler that writes an eventfd |
+//! | `handler` | the signal handler and what it touches |
+//! | `signal` | signals as a descriptor |
+//! | `exit` | the end of a child as a descriptor |
 
 #![allow(unsafe_code)]
 
 pub(crate) mod fork;
 pub(crate) mod alive;
+pub(crate) mod process;
+pub(crate) mod listen;
+mod handler;
+pub(crate) mod signal;
+pub(crate) mod exit;
 pub(crate) mod source;
 pub(crate) mod selector;
 pub(crate) mod socket;
+pub(crate) mod passed;
+pub(crate) mod sendfile;

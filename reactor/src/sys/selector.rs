@@ -6,7 +6,7 @@
 //! entry to edge, and so is never called.) Next: `socket`.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::interest::{Interest, Readiness, Trigger};
 use crate::token::Token;
@@ -63,6 +63,9 @@ fn mask(interest: Interest, trigger: Trigger) -> u32 {
     if interest.contains(Interest::PRIORITY) {
         mask |= libc::EPOLLPRI;
     }
+    if interest.is_exclusive() {
+        mask |= libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
+    }
     mask |= match trigger {
         Trigger::Edge => libc::EPOLLET,
         Trigger::Level => 0,
@@ -86,8 +89,15 @@ fn control(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A second descriptor of the same epoll. It may outlive `poll`, which mio lends only by number.
+pub(crate) fn duplicate(poll: &mio::Poll) -> io::Result<OwnedFd> {
+    // SAFETY: `poll` is borrowed, so the number is its own and open while it is lent here.
+    unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) }.try_clone_to_owned()
+}
+
 /// What mio tells of the kernel's report. `is_readable` includes PRI, so an urgent byte alone sets
-/// READ too; HUP shows as an end in both directions.
+/// READ too. HUP shows as an end in both directions; what mio calls the end of writing alone is an
+/// ERR, which WouldBlock takes back (law 3), where a hang-up would stay for ever.
 pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
     let mut readiness = Readiness::NONE;
     for (set, part) in [
@@ -95,7 +105,7 @@ pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
         (event.is_writable(), Readiness::WRITE),
         (event.is_priority(), Readiness::PRIORITY),
         (event.is_read_closed(), Readiness::READ_CLOSED),
-        (event.is_write_closed(), Readiness::WRITE_CLOSED),
+        (event.is_write_closed() && event.is_read_closed(), Readiness::WRITE_CLOSED),
         (event.is_error(), Readiness::ERROR),
     ] {
         if set {

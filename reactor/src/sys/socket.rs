@@ -1,12 +1,16 @@
 //! What std's sockets lack: accept4 that gives a nonblocking socket, MSG_MORE, reset on close.
 //!
-//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: the
-//! module that uses it, `net`.
+//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `passed`.
 
+use std::ffi::OsStr;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::{Error, Result};
 
 /// How bytes are sent (send(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,21 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[io::IoSlice<'_>]) -> io:
     // SAFETY: `message` names only `bufs`, which outlive the call and are only read.
     let n = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, NOSIGNAL) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// TCP_NODELAY.
+pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let value = libc::c_int::from(on);
+    // SAFETY: the value lives until the call returns and has the length that is given.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            (&raw const value).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
 }
 
 /// SO_LINGER of zero seconds: close sends RST.
@@ -139,6 +158,33 @@ pub(crate) fn is_listening_number(fd: RawFd) -> bool {
     // SAFETY: not -1, and only borrowed for one getsockopt; a number that is not open is answered
     // with EBADF.
     is_listening(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// A socket's family and type (AF_INET and SOCK_STREAM); `None` if it is no socket.
+#[cfg(target_os = "linux")]
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> Option<(libc::c_int, libc::c_int)> {
+    let family = option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+    Some((family, option(fd, libc::SOL_SOCKET, libc::SO_TYPE).ok()?))
+}
+
+/// systemd, whose sockets are asked about, is Linux's.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn kind(_: BorrowedFd<'_>) -> Option<(libc::c_int, libc::c_int)> {
+    None
+}
+
+/// The address of a Unix socket as systemd writes it: a path, or `@` and an abstract name (unix(7)).
+pub(crate) fn unix_address(name: &OsStr) -> Result<unix::net::SocketAddr> {
+    match name.as_bytes() {
+        [b'/', ..] => unix::net::SocketAddr::from_pathname(name),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => {
+            use std::os::linux::net::SocketAddrExt;
+            unix::net::SocketAddr::from_abstract_name(name)
+        }
+        _ => return Err(Error::Argument("an address is a path, or @ and an abstract name")),
+    }
+    .map_err(Error::os("address of a Unix socket"))
 }
 
 fn option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {

@@ -1,0 +1,159 @@
+//! A server with one of everything: routes, bodies, streams, waiting, blocking, workers, a drain.
+//!
+//!     cargo run --release --example http_server -- --addr 127.0.0.1:8080 --workers 2
+//!     curl -d tea http://127.0.0.1:8080/echo          printed  tea
+//!     curl http://127.0.0.1:8080/async/500            printed  waited 500 ms      (others are served)
+//!     curl http://127.0.0.1:8080/pool/500             printed  blocked 500 ms     (others are served)
+//!     curl http://127.0.0.1:8080/block/500            printed  blocked 500 ms     (nobody is: the mistake)
+//!     curl http://127.0.0.1:8080/stream/3             printed  line 0, line 1, line 2
+//!     curl http://127.0.0.1:8080/stats                printed  {"turns":42,...}
+//!
+//! The first line that it prints is the address that it listens on. SIGTERM and Ctrl-C end it in order:
+//! what has begun is answered, then it exits with 0.
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use squall_http::{Limits, Method, Request, Response, RouteError, Router, Server, StatusCode};
+use squall_reactor::workers::{Bind, Workers};
+use squall_reactor::{Handle, Pool, Reactor, Signals, sleep};
+use squall_support::{args::Args, limits::raise_open_files};
+
+/// How long a drain may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let args = Args::new("http_server", "Serves one of everything over HTTP/1.1.")
+        .option("--addr", "HOST:PORT", "where to listen; port 0 picks a free one [127.0.0.1:8080]")
+        .option("--workers", "N", "serve in N processes under a supervisor; 0: one per CPU")
+        .parse();
+    let addr = args.text("--addr").unwrap_or("127.0.0.1:8080").to_owned();
+    let result = match args.value("--workers") {
+        None => serve_here(&addr),
+        Some(workers) => supervise(&addr, workers),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("http_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One process.
+fn serve_here(addr: &str) -> Result<(), Box<dyn Error>> {
+    raise_open_files()?;
+    let mut sockets = Bind::new(addr).bind()?;
+    println!("{}", sockets.local_addrs()[0]);
+    serve(sockets.take(0))
+}
+
+/// The right order: bind, fork, and only then a reactor. The parent keeps every socket open, so a
+/// worker that is killed loses none of the connections in its queue.
+fn supervise(addr: &str, workers: usize) -> Result<(), Box<dyn Error>> {
+    raise_open_files()?;
+    let workers = match workers {
+        0 => std::thread::available_parallelism()?.get(),
+        workers => workers,
+    };
+    let mut sockets = Bind::new(addr).reuse_port(workers).bind()?;
+    println!("{}", sockets.local_addrs()[0]);
+    Ok(Workers::new(workers).run(|index| match serve(sockets.take(index)) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("http_server: worker {index}: {error}");
+            1
+        }
+    })?)
+}
+
+fn serve(sockets: Vec<TcpListener>) -> Result<(), Box<dyn Error>> {
+    let signals = Signals::new([Signals::TERM, Signals::INT])?;
+    let mut reactor = Reactor::new()?;
+    let pool = Pool::builder().threads(1..=8).queue(1024).build()?;
+    let mut limits = Limits::default();
+    limits.max_body_bytes = 16 << 20;
+    let mut serving = Server::new(routes(pool)?.into_handler())
+        .limits(limits)
+        .add_sockets(sockets)
+        .start(&reactor.handle())?;
+    reactor.block_on(async {
+        let _received = signals.recv().await?;
+        serving.shutdown(PATIENCE).await;
+        Ok(())
+    })?
+}
+
+fn routes(pool: Pool) -> Result<Router, RouteError> {
+    Router::new()
+        .plain(Method::Get, "/", |_| Response::text("Hello, World!"))?
+        .post("/", echo)?
+        .post("/echo", echo)?
+        .plain(Method::Get, "/headers", headers)?
+        .get("/async/{ms}", async |request: &mut Request<'_>| {
+            let Some(time) = duration(request) else { return bad_time() };
+            sleep(time).await;
+            Response::text(format!("waited {} ms\n", time.as_millis()))
+        })?
+        .get("/pool/{ms}", async move |request: &mut Request<'_>| {
+            let Some(time) = duration(request) else { return bad_time() };
+            match pool.run(move || std::thread::sleep(time)).await {
+                Ok(()) => blocked(time),
+                Err(error) => Response::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            }
+        })?
+        .plain(Method::Get, "/block/{ms}", |request| {
+            let Some(time) = duration(request) else { return bad_time() };
+            std::thread::sleep(time); // the mistake: nobody else is served meanwhile
+            blocked(time)
+        })?
+        .plain(Method::Get, "/stream/{lines}", |request| {
+            match request.param("lines").and_then(|lines| lines.parse::<u64>().ok()) {
+                Some(lines) => {
+                    Response::pieces("text/plain", (0..lines).map(|i| format!("line {i}\n")))
+                }
+                None => Response::error(StatusCode::BAD_REQUEST, "how many lines?"),
+            }
+        })?
+        .plain(Method::Get, "/stats", |_| stats())
+}
+
+async fn echo(request: &mut Request<'_>) -> Response {
+    match request.body().bytes().await {
+        Ok(bytes) => Response::bytes("application/octet-stream", bytes),
+        Err(error) => error.into(),
+    }
+}
+
+fn headers(request: &mut Request<'_>) -> Response {
+    let mut text = Vec::new();
+    for (name, value) in request.headers().iter() {
+        text.extend_from_slice(&[name, b": ", value, b"\n"].concat());
+    }
+    Response::bytes("text/plain", text)
+}
+
+fn stats() -> Response {
+    let Ok(handle) = Handle::current() else {
+        return Response::new(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let counters = handle.stats();
+    let fields: Vec<String> =
+        counters.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    Response::bytes("application/json", format!("{{{}}}\n", fields.join(",")).into_bytes())
+}
+
+fn duration(request: &Request<'_>) -> Option<Duration> {
+    request.param("ms")?.parse().ok().map(Duration::from_millis)
+}
+
+fn blocked(time: Duration) -> Response {
+    Response::text(format!("blocked {} ms\n", time.as_millis()))
+}
+
+fn bad_time() -> Response {
+    Response::error(StatusCode::BAD_REQUEST, "how many milliseconds?")
+}

@@ -1,0 +1,140 @@
+//! A connection: small while idle, and an exchange in a pinned slot while something is unanswered.
+//!
+//! The idle part is this future, written by hand: descriptor, registration, deadline. At the first byte
+//! it takes a slot and a workspace from the server's free lists, and gives them back when the
+//! exchange is over. Next: `server`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use squall_reactor::net::TcpStream;
+use squall_reactor::{Handle, Side, Sleep, sleep_until};
+
+use crate::drain::Connections;
+use crate::exchange::Finished;
+use crate::limits::Limits;
+use crate::protocol::After;
+use crate::slots::{Slot, Slots, Workspace};
+
+/// What makes exchanges, and keeps what they work with.
+pub(crate) struct Service<F, M> {
+    /// Makes the future of an exchange.
+    pub(crate) make: M,
+    pub(crate) slots: Slots<F>,
+    pub(crate) limits: Limits,
+    pub(crate) handle: Handle,
+    pub(crate) connections: Rc<Connections>,
+}
+
+/// One connection, as a task.
+pub(crate) struct Connection<F, M> {
+    stage: Stage<F>,
+    /// When an idle connection is closed.
+    deadline: Sleep,
+    service: Rc<Service<F, M>>,
+    /// Its place among the server's connections.
+    key: usize,
+}
+
+enum Stage<F> {
+    Idle(TcpStream),
+    Busy(Slot<F>),
+    Ended,
+}
+
+impl<F, M> Connection<F, M> {
+    /// A connection that has just been accepted. Its first byte may take as long as that of any
+    /// later request.
+    pub(crate) fn new(service: &Rc<Service<F, M>>, stream: TcpStream) -> Self {
+        let deadline = sleep_until(service.handle.now() + service.limits.idle_timeout);
+        let key = service.connections.open();
+        Self { stage: Stage::Idle(stream), deadline, service: Rc::clone(service), key }
+    }
+}
+
+impl<F, M> Future for Connection<F, M>
+where
+    F: Future<Output = Finished>,
+    M: Fn(TcpStream, Box<Workspace>) -> F,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if this.service.connections.is_aborting() {
+            this.abort();
+            return Poll::Ready(());
+        }
+        this.service.connections.remember(this.key, cx.waker());
+        loop {
+            match std::mem::replace(&mut this.stage, Stage::Ended) {
+                Stage::Idle(stream) => match stream.poll_ready(cx, Side::Read) {
+                    Poll::Ready(Ok(_)) => this.begin(stream),
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {
+                        // Nothing has come, and nothing will be cut off.
+                        if this.service.connections.is_draining()
+                            || this.deadline.poll_elapsed(cx).is_ready()
+                        {
+                            return Poll::Ready(());
+                        }
+                        this.stage = Stage::Idle(stream);
+                        return Poll::Pending;
+                    }
+                },
+                Stage::Busy(mut slot) => {
+                    let Some(exchange) = slot.as_mut().as_pin_mut() else {
+                        return Poll::Ready(());
+                    };
+                    let Poll::Ready(finished) = exchange.poll(cx) else {
+                        // A long one: the idle deadline must not wake the loop meanwhile.
+                        this.deadline.disarm();
+                        this.stage = Stage::Busy(slot);
+                        return Poll::Pending;
+                    };
+                    this.service.slots.give_slot(slot);
+                    this.service.slots.give_space(finished.space);
+                    if finished.after != After::Idle {
+                        return Poll::Ready(());
+                    }
+                    let now = this.service.handle.now();
+                    this.deadline.reset(now + this.service.limits.idle_timeout);
+                    this.stage = Stage::Idle(finished.stream);
+                }
+                Stage::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<F, M> Connection<F, M>
+where
+    M: Fn(TcpStream, Box<Workspace>) -> F,
+{
+    fn begin(&mut self, stream: TcpStream) {
+        let mut slot = self.service.slots.take_slot();
+        let space = self.service.slots.take_space(&self.service.limits);
+        slot.set(Some((self.service.make)(stream, space)));
+        self.stage = Stage::Busy(slot);
+    }
+}
+
+impl<F, M> Connection<F, M> {
+    /// The server's patience is over.
+    fn abort(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Idle(_) | Stage::Ended => {}
+            Stage::Busy(slot) => self.service.slots.give_slot(slot),
+        }
+    }
+}
+
+impl<F, M> Drop for Connection<F, M> {
+    fn drop(&mut self) {
+        // The socket closes before the place is free.
+        self.abort();
+        self.service.connections.close(self.key);
+    }
+}

@@ -1,0 +1,98 @@
+//! A request as a handler sees it: the head lent from the read buffer, the body still on its way.
+//!
+//! Nothing is copied; names and values are bytes, as they were sent. Next: `response`.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::body::Body;
+use crate::head::RequestHead;
+use crate::headers::Fields;
+use crate::method::Method;
+
+/// A request.
+pub struct Request<'a> {
+    pub(crate) head: RequestHead<'a>,
+    pub(crate) method: Method,
+    pub(crate) body: Body<'a>,
+    /// What the router took out of the path.
+    pub(crate) params: Vec<(Rc<str>, Range<usize>)>,
+}
+
+impl<'a> Request<'a> {
+    /// The method; one that Squall does not know never comes here (501).
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The target's path, as it was sent: percent-encoded, never empty (`*` for `OPTIONS *`).
+    pub fn path(&self) -> &'a [u8] {
+        self.head.path()
+    }
+
+    /// What follows the `?`.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        self.head.query()
+    }
+
+    /// The host that is asked for: from the target, if it is in absolute-form, else from Host (RFC
+    /// 9112, 3.2.2).
+    pub fn host(&self) -> Option<&'a [u8]> {
+        self.head.host()
+    }
+
+    /// The digit after `HTTP/1.`.
+    pub fn minor_version(&self) -> u8 {
+        self.head.minor_version()
+    }
+
+    /// The value of the first field of this name, compared without case.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.head.fields().get(name)
+    }
+
+    /// All fields, in the order in which they came.
+    pub fn headers(&self) -> Fields<'a> {
+        self.head.fields()
+    }
+
+    /// The head as it was parsed.
+    pub fn head(&self) -> &RequestHead<'a> {
+        &self.head
+    }
+
+    /// The body.
+    pub fn body(&mut self) -> &mut Body<'a> {
+        &mut self.body
+    }
+
+    /// What the route's `{name}` stands for, as it was sent; `None` if it is not UTF-8.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        let (_, place) = self.params.iter().find(|(key, _)| &**key == name)?;
+        std::str::from_utf8(self.path().get(place.clone())?).ok()
+    }
+
+    /// The address of the other end of the connection: a proxy's, if there is one between.
+    ///
+    /// # System calls
+    /// One `getpeername`.
+    ///
+    /// # Errors
+    /// Those of getpeername(2): the client may have left.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.body.stream.peer_addr()
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &String::from_utf8_lossy(self.path()))
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,360 @@
+//! The server: listeners, connections, limits, drain.
+//!
+//! Listening sockets are callbacks, level-triggered with one accept for each report: an accept that
+//! fails costs more than a report. A connection is a task. Nothing is created before the reactor,
+//! so a server cannot be shared over a fork by accident: bind, fork, then serve.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use squall_reactor::net::{TcpListener, TcpStream};
+use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
+
+use crate::connection::{Connection, Service};
+use crate::date::Date;
+use crate::drain::Connections;
+use crate::exchange::{App, exchange};
+use crate::limits::Limits;
+use crate::request::Request;
+use crate::response::Response;
+use crate::slots::Slots;
+use crate::watch::Fin;
+
+/// How long a listener rests after accept(2) said that descriptors or memory are short.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Connections of one server at once, by default.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// Builds a server around one handler: an async function from request to response.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server};
+/// use squall_reactor::{Reactor, net::TcpStream};
+///
+/// let mut reactor = Reactor::new()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// let serving = Server::new(async |request: &mut Request<'_>| {
+///     Response::text(format!("you asked for {}\n", String::from_utf8_lossy(request.path())))
+/// })
+/// .add_sockets([listener])
+/// .start(&reactor.handle())?;
+///
+/// let answer = reactor.block_on(async {
+///     let client = TcpStream::connect(addr).await?;
+///     client.write_all(b"GET /tea HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+///     let (mut answer, mut buf) = (Vec::new(), [0; 512]);
+///     while let n @ 1.. = client.read(&mut buf).await? {
+///         answer.extend_from_slice(&buf[..n]);
+///     }
+///     Ok::<_, std::io::Error>(answer)
+/// })??;
+/// assert!(answer.ends_with(b"you asked for /tea\n"));
+/// # drop(serving);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server<H> {
+    handler: H,
+    limits: Limits,
+    fin: Fin,
+    max_connections: usize,
+    sockets: Vec<std::net::TcpListener>,
+    stats: ServerStats,
+}
+
+impl<H> Server<H>
+where
+    H: AsyncFn(&mut Request<'_>) -> Response + 'static,
+{
+    /// A server with the default limits and no sockets.
+    pub fn new(handler: H) -> Self {
+        Self {
+            handler,
+            limits: Limits::default(),
+            fin: Fin::default(),
+            max_connections: MAX_CONNECTIONS,
+            sockets: Vec::new(),
+            stats: ServerStats::default(),
+        }
+    }
+
+    /// What a client may send and how long it may take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What it means that a client has finished sending while its request is handled.
+    #[must_use]
+    pub fn on_fin(mut self, fin: Fin) -> Self {
+        self.fin = fin;
+        self
+    }
+
+    /// Connections at once, at least 1 (default 65,536). Beyond it the listeners rest, and further
+    /// clients wait in the accept backlog.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// Serves on sockets that are bound and listening already: bind them before a fork, and add them
+    /// after it.
+    #[must_use]
+    pub fn add_sockets(mut self, sockets: impl IntoIterator<Item = std::net::TcpListener>) -> Self {
+        self.sockets.extend(sockets);
+        self
+    }
+
+    /// Shows the server's figures through `stats`, of which its own handlers may hold a clone.
+    #[must_use]
+    pub fn stats(mut self, stats: &ServerStats) -> Self {
+        self.stats = stats.clone();
+        self
+    }
+
+    /// Starts serving on the reactor of `handle`. The server ends when the value is dropped.
+    ///
+    /// # Errors
+    /// Those of registering the listeners: [`squall_reactor::Error::Forked`] in a child that inherited
+    /// the reactor.
+    pub fn start(self, handle: &Handle) -> squall_reactor::Result<Serving> {
+        let app = Rc::new(App {
+            handler: self.handler,
+            limits: self.limits.clone(),
+            fin: self.fin,
+            handle: handle.clone(),
+            draining: Cell::new(false),
+            requests: Cell::new(0),
+            cancelled: Cell::new(0),
+            lingering: Cell::new(0),
+            date: RefCell::new((Date::new(0), Instant::now() - Duration::from_nanos(1))),
+        });
+        let connections = Rc::new(Connections::new(self.max_connections));
+        let counts = Rc::clone(&app) as Rc<dyn Counts>;
+        self.stats.servers.borrow_mut().push((Rc::downgrade(&counts), Rc::downgrade(&connections)));
+        let service = Rc::new(Service {
+            make: move |stream, space| exchange(Rc::clone(&app), stream, space),
+            slots: Slots::new(),
+            limits: self.limits,
+            handle: handle.clone(),
+            connections: Rc::clone(&connections),
+        });
+        let mut listeners = Vec::new();
+        for socket in self.sockets {
+            let spawner = handle.clone();
+            let service = Rc::clone(&service);
+            let spawn = move |stream: TcpStream| {
+                spawner.spawn_detached(Connection::new(&service, stream));
+            };
+            listeners.push(listen(handle, socket, &connections, spawn)?);
+        }
+        Ok(Serving { listeners, connections, counts })
+    }
+}
+
+impl<H> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .field("sockets", &self.sockets)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that has been started; dropping it closes its listeners and resets its connections.
+pub struct Serving {
+    listeners: Vec<Registration<TcpListener>>,
+    connections: Rc<Connections>,
+    counts: Rc<dyn Counts>,
+}
+
+impl Serving {
+    /// The addresses that it listens on.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|l| l.source().local_addr().ok()).collect()
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Requests whose head was read.
+    pub fn requests(&self) -> u64 {
+        self.counts.requests()
+    }
+
+    /// Requests whose handler was dropped because its client had left.
+    pub fn cancelled(&self) -> u64 {
+        self.counts.cancelled()
+    }
+
+    /// Ends in order: closes the listeners and the idle connections, answers what has begun with
+    /// `Connection: close`, and after `patience` drops the rest. True if nothing had to be dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the server draining.
+    pub async fn shutdown(&mut self, patience: Duration) -> bool {
+        self.listeners.clear();
+        self.counts.drain();
+        self.connections.drain();
+        let in_time = timeout(patience, self.connections.emptied()).await.is_ok();
+        if !in_time {
+            self.connections.abort();
+            self.connections.emptied().await;
+        }
+        in_time
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        self.connections.abort();
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving")
+            .field("listeners", &self.listeners)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The figures of a server, or of several together; clones show the same. What it shows of a server
+/// begins with its start and ends with its end.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server, ServerStats};
+///
+/// let stats = ServerStats::default();
+/// let own = stats.clone();
+/// let server = Server::new(async move |_: &mut Request<'_>| {
+///     Response::text(format!("{} connections\n", own.connections()))
+/// })
+/// .stats(&stats);
+/// # drop(server);
+/// ```
+#[derive(Clone, Default)]
+pub struct ServerStats {
+    // Weak, because a handler that holds this belongs to the server.
+    servers: Rc<RefCell<Vec<Shown>>>,
+}
+
+/// A server as its figures are asked of it.
+type Shown = (Weak<dyn Counts>, Weak<Connections>);
+
+impl ServerStats {
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        let servers = self.servers.borrow();
+        servers.iter().filter_map(|(_, connections)| Some(connections.upgrade()?.len())).sum()
+    }
+
+    /// Requests whose head was read.
+    pub fn requests(&self) -> u64 {
+        self.sum(|counts| counts.requests())
+    }
+
+    /// Requests whose handler was dropped because its client had left.
+    pub fn cancelled(&self) -> u64 {
+        self.sum(|counts| counts.cancelled())
+    }
+
+    fn sum(&self, figure: impl Fn(&dyn Counts) -> u64) -> u64 {
+        let servers = self.servers.borrow();
+        servers.iter().filter_map(|(counts, _)| Some(figure(&*counts.upgrade()?))).sum()
+    }
+}
+
+impl fmt::Debug for ServerStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerStats")
+            .field("connections", &self.connections())
+            .field("requests", &self.requests())
+            .field("cancelled", &self.cancelled())
+            .finish()
+    }
+}
+
+/// What a server counts and can be told, whatever its handler's type.
+trait Counts {
+    fn requests(&self) -> u64;
+    fn cancelled(&self) -> u64;
+    fn drain(&self);
+}
+
+impl<H> Counts for App<H> {
+    fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    fn cancelled(&self) -> u64 {
+        self.cancelled.get()
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+    }
+}
+
+/// Registers a listener: one accept for each report.
+fn listen(
+    handle: &Handle,
+    socket: std::net::TcpListener,
+    connections: &Rc<Connections>,
+    spawn: impl Fn(TcpStream) + 'static,
+) -> squall_reactor::Result<Registration<TcpListener>> {
+    let os = |call| move |source| squall_reactor::Error::Os { call, source };
+    let listener = TcpListener::from_std(socket).map_err(os("fcntl"))?;
+    // The accepted sockets inherit it (tcp(7)).
+    listener.set_nodelay(true).map_err(os("setsockopt"))?;
+    let (own, connections) = (handle.clone(), Rc::clone(connections));
+    let accept = move |listener: &TcpListener, ready: squall_reactor::Ready| {
+        if connections.is_full() {
+            connections.rest(&own, ready.token());
+            return Next::Pause.progress(true);
+        }
+        match listener.try_accept() {
+            Ok((stream, _peer)) => {
+                spawn(stream);
+                Next::Wait.progress(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait.progress(false),
+            Err(error) if is_shortage(&error) => {
+                // The connection stays in the backlog, and the listener readable: without a rest the
+                // loop would spin (cause f).
+                let (handle, token) = (own.clone(), ready.token());
+                let resume = move || drop(handle.resume(token));
+                match own.after(ACCEPT_REST, resume) {
+                    Ok(_) => Next::Pause.progress(true),
+                    Err(_) => Next::Done.progress(true),
+                }
+            }
+            // The client has left the backlog, or a network error is meant for it (accept(2)).
+            Err(_) => Next::Wait.progress(true),
+        }
+    };
+    let registered = handle.register(listener, Interest::READABLE, Trigger::Level, accept);
+    registered.map_err(|(error, _)| error)
+}
+
+/// Descriptors or memory are short (accept(2)).
+fn is_shortage(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | ENOBUFS))
+}

@@ -1,0 +1,208 @@
+//! Listening sockets, bound before the workers are forked.
+//!
+//! One owner, [`Sockets`], holds every socket of every worker. A worker takes its own and its
+//! process closes the others; the parent takes none, so all stay open there, and a worker that is
+//! killed leaves its queue to its successor. (Closing one of two SO_REUSEPORT listeners reset 16 to
+//! 21 of 40 queued connections; with the parent's copy open none was lost.) What is absent: accept,
+//! and sockets that systemd passes. Next: `activation`.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::thread::available_parallelism;
+
+use crate::sys::listen::{Options, listen};
+use crate::{Error, Result};
+
+/// Binds one nonblocking listener for each address that `address` stands for, IPv4 and IPv6.
+///
+/// With port 0 the system picks one port for all of them.
+///
+/// # Errors
+/// Those of [`Bind::bind`].
+///
+/// # Examples
+/// ```
+/// let listeners = squall_reactor::workers::bind_sockets("127.0.0.1:0")?;
+/// assert_eq!(listeners.len(), 1);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
+pub fn bind_sockets(address: impl ToSocketAddrs) -> Result<Vec<TcpListener>> {
+    Ok(Bind::new(address).bind()?.take(0))
+}
+
+/// How listening sockets are bound.
+#[derive(Debug)]
+pub struct Bind {
+    addresses: io::Result<Vec<SocketAddr>>,
+    options: Options,
+    /// How many sockets each address gets; one, which all workers share, without SO_REUSEPORT.
+    sets: usize,
+}
+
+impl Bind {
+    /// One socket for each address that `address` resolves to.
+    ///
+    /// A name is resolved here, which may block; a failure is reported by [`bind`](Bind::bind).
+    pub fn new(address: impl ToSocketAddrs) -> Self {
+        let addresses = address.to_socket_addrs().map(|found| {
+            let mut seen = HashSet::new();
+            found.filter(|address| seen.insert(*address)).collect()
+        });
+        let options = Options { backlog: 1024, reuse_port: false, only_v6: true };
+        Self { addresses, options, sets: 1 }
+    }
+
+    /// How many connections may wait for accept on each socket, 1,024 by default.
+    ///
+    /// The kernel caps it at `net.core.somaxconn` (listen(2)).
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.options.backlog = connections;
+        self
+    }
+
+    /// Gives each of `workers` (0: one for each CPU) a socket of its own, by SO_REUSEPORT.
+    ///
+    /// The kernel spreads connections among them, and a connection wakes one worker, not all.
+    #[must_use]
+    pub fn reuse_port(mut self, workers: usize) -> Self {
+        self.options.reuse_port = true;
+        self.sets = or_one_per_cpu(workers);
+        self
+    }
+
+    /// Whether an IPv6 socket leaves IPv4 alone, as it does by default.
+    ///
+    /// With `false` a socket on `[::]` takes IPv4 connections too, and cannot be bound beside one
+    /// on `0.0.0.0`.
+    #[must_use]
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.options.only_v6 = only;
+        self
+    }
+
+    /// Binds, and listens: from here on connections queue.
+    ///
+    /// Of several addresses those of IPv6 are left out where the system has no IPv6, or `::1` is
+    /// not configured. With port 0 the first socket's port is everybody's.
+    ///
+    /// # System calls
+    /// Five or six for each socket, and one `getsockname`.
+    ///
+    /// # Errors
+    /// [`Error::Os`] with the name of the call that was refused, of which `bind` is the usual one:
+    /// the port is taken, or is below 1,024. [`Error::Argument`] if the name has no address.
+    pub fn bind(self) -> Result<Sockets> {
+        let addresses = self.addresses.map_err(Error::os("getaddrinfo"))?;
+        let picks = addresses.iter().filter(|address| address.port() == 0).count();
+        for _ in 1..PICKS {
+            match bind_all(&addresses, self.sets, &self.options) {
+                // The port that the system picked for one address is taken on another: pick again.
+                Err(error) if picks > 1 && is_kind(&error, io::ErrorKind::AddrInUse) => {}
+                bound => return bound,
+            }
+        }
+        bind_all(&addresses, self.sets, &self.options)
+    }
+}
+
+/// The listening sockets of all workers.
+#[derive(Debug)]
+pub struct Sockets {
+    addresses: Vec<SocketAddr>,
+    sets: Vec<Vec<TcpListener>>,
+}
+
+impl Sockets {
+    /// Where it listens: each address once, with the port that the system picked.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many sets of sockets there are: 1 if all workers share one.
+    pub fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Takes the sockets of one worker and closes all others in this process.
+    ///
+    /// To be called in the worker: in the parent it would close what the other workers need. If
+    /// there are more workers than sets they share them in turn. The sockets are nonblocking, a
+    /// property that processes share. A second call in the same process finds none.
+    pub fn take(&mut self, worker: usize) -> Vec<TcpListener> {
+        let mut sets = std::mem::take(&mut self.sets);
+        if sets.is_empty() {
+            return Vec::new();
+        }
+        let own = worker % sets.len();
+        sets.swap_remove(own)
+    }
+}
+
+/// A number of workers, where 0 means one for each CPU that this process may use.
+pub(super) fn or_one_per_cpu(workers: usize) -> usize {
+    if workers > 0 { workers } else { available_parallelism().map_or(1, usize::from) }
+}
+
+/// How often a port is picked before it is believed that none is free on all addresses.
+const PICKS: usize = 16;
+
+fn bind_all(addresses: &[SocketAddr], sets: usize, options: &Options) -> Result<Sockets> {
+    let mut bound = Sockets { addresses: Vec::new(), sets: Vec::new() };
+    bound.sets.resize_with(sets, Vec::new);
+    let mut picked = 0;
+    let mut left_out = None;
+    for &wanted in addresses {
+        let mut address = wanted;
+        if wanted.port() == 0 {
+            address.set_port(picked);
+        }
+        match bind_address(address, &mut bound.sets, options) {
+            Ok(address) => {
+                bound.addresses.push(address);
+                if wanted.port() == 0 {
+                    picked = address.port();
+                }
+            }
+            Err(error) if addresses.len() > 1 && no_ipv6(&wanted, &error) => left_out = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match left_out {
+        Some(error) if bound.addresses.is_empty() => Err(error),
+        None if bound.addresses.is_empty() => {
+            Err(Error::Argument("the name to listen on has no address"))
+        }
+        Some(_) | None => Ok(bound),
+    }
+}
+
+/// Adds one socket to each set; says where they listen.
+fn bind_address(
+    mut address: SocketAddr,
+    sets: &mut [Vec<TcpListener>],
+    options: &Options,
+) -> Result<SocketAddr> {
+    for set in sets {
+        let listener = listen(address, options)?;
+        if address.port() == 0 {
+            address = listener.local_addr().map_err(Error::os("getsockname"))?;
+        }
+        set.push(listener);
+    }
+    Ok(address)
+}
+
+/// As Tornado does it: a name such as `localhost` may have an IPv6 address on a system without.
+fn no_ipv6(address: &SocketAddr, error: &Error) -> bool {
+    let Error::Os { source, .. } = error else { return false };
+    let SocketAddr::V6(address) = address else { return false };
+    source.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        || (*address.ip() == Ipv6Addr::LOCALHOST
+            && source.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+fn is_kind(error: &Error, kind: io::ErrorKind) -> bool {
+    matches!(error, Error::Os { source, .. } if source.kind() == kind)
+}

@@ -23,12 +23,12 @@ use std::pin::Pin;
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use squall_reactor::{
     Error, Handle, Interest, Io, JoinHandle, Next, Reactor, Registration, Remote, Side, Sleep,
-    Timer, Trigger, net, sleep, timeout,
+    Timer, Trigger, net, sleep, sleep_until, timeout,
 };
 
 const CASE: &str = "SQUALL_LAWS_06_CASE";
@@ -76,6 +76,7 @@ const CASES: &[(&str, fn())] = cases![
     law_06_a_second_reactor_in_the_child_works,
     law_06_a_second_reactor_works_inside_a_callback_of_the_inherited_one,
     law_06_futures_of_the_parent_end_in_the_childs_reactor,
+    law_06_calls_that_wait_in_the_mailbox_are_leaked_in_a_child,
     law_06_threads_that_vanish_leave_no_lock_behind,
 ];
 
@@ -715,6 +716,12 @@ fn law_06_a_second_reactor_works_inside_a_callback_of_the_inherited_one() {
 fn law_06_futures_of_the_parent_end_in_the_childs_reactor() {
     let mut all = Everything::new();
     let mut short = armed(all.reactor.as_mut().unwrap(), Duration::from_millis(20));
+    let foreign = poll_fn(|_| {
+        let mut foreign = sleep(Duration::from_millis(20));
+        assert!(foreign.poll_elapsed(&mut Context::from_waker(Waker::noop())).is_pending());
+        Poll::Ready(foreign)
+    });
+    let mut foreign = all.reactor.as_mut().unwrap().block_on(foreign).unwrap();
     in_child(How::Fork, || {
         let mut second = Reactor::new().unwrap();
         let joined = second.block_on(all.task.take().unwrap()).unwrap();
@@ -730,11 +737,40 @@ fn law_06_futures_of_the_parent_end_in_the_childs_reactor() {
         let deadline = short.deadline();
         second.block_on(&mut short).unwrap();
         assert!(Instant::now() >= deadline, "a sleep goes on in the child, and is not early");
+        let polled = second.block_on(async {
+            let deadline = foreign.deadline();
+            let mut poll = || foreign.poll_elapsed(&mut Context::from_waker(Waker::noop()));
+            let _ = poll();
+            sleep_until(deadline + Duration::from_millis(1)).await;
+            poll()
+        });
+        assert!(polled.unwrap().is_ready(), "also where the same waker polls it");
     });
     all.assert_alive();
 }
 
 // Threads.
+
+/// To drop them is to empty the channel, and that waits for whoever was just sending: for ever, if
+/// the fork did not copy it.
+fn law_06_calls_that_wait_in_the_mailbox_are_leaked_in_a_child() {
+    let mut all = Everything::new();
+    let kept = Arc::new(());
+    let sent = Arc::clone(&kept);
+    all.remote.call(move |_| drop(sent)).unwrap();
+    for after_fork in [false, true] {
+        in_child(How::Fork, || {
+            if after_fork {
+                all.reactor.as_mut().unwrap().after_fork().unwrap();
+            }
+            drop(all.reactor.take());
+            all.drop_the_rest();
+            assert_eq!(Arc::strong_count(&kept), 2, "after_fork: {after_fork}");
+        });
+    }
+    all.assert_alive();
+    assert_eq!(Arc::strong_count(&kept), 1, "the parent has run it");
+}
 
 /// A fork copies the calling thread alone: whatever lock another one holds stays held for ever.
 fn law_06_threads_that_vanish_leave_no_lock_behind() {
@@ -1010,7 +1046,7 @@ fn spawn_for_its_waker(reactor: &mut Reactor, polls: &Rc<Cell<u32>>) -> Waker {
 fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let future: Pin<&mut F> = future.as_mut();
-    match future.poll(&mut std::task::Context::from_waker(Waker::noop())) {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }

@@ -20,7 +20,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use sockets::tcp_pair;
 use squall_reactor::net::{TcpStream, UnixStream};
-use squall_reactor::{Interest, Io, Next, Reactor, Readiness, Side, Trigger, yield_now};
+use squall_reactor::{
+    Interest, Io, Next, Reactor, Readiness, Ready, Registration, Side, Source, Trigger, yield_now,
+};
 use turning::{turn_at_once, turn_until};
 
 type Bytes = Rc<RefCell<Vec<u8>>>;
@@ -81,6 +83,10 @@ fn law_03_bytes_around_an_urgent_byte_are_read_without_a_new_arrival() {
         send_urgent(&theirs, b'!');
         theirs.write_all(after.as_bytes()).unwrap();
         turn_until(&mut reactor, "the bytes behind the urgent one", || *got.borrow() == b"abcd");
+        turn_at_once(&mut reactor, 3);
+        let before = reactor.stats().dispatches;
+        turn_at_once(&mut reactor, 100);
+        assert_eq!(reactor.stats().dispatches, before, "WouldBlock takes PRI back too");
     }
 }
 
@@ -473,8 +479,9 @@ fn law_03_a_select_by_foreign_wakers_leaves_none_of_them_behind() {
             count.set(count.get() + 1);
         }
     });
-    while left.get() < 10 {
+    for round in 0..10 {
         theirs.write_all(b"a").unwrap();
+        turn_until(&mut reactor, "the next race", || left.get() > round);
         turn_at_once(&mut reactor, 3);
     }
     drop(theirs);
@@ -608,14 +615,16 @@ fn law_03_would_block_on_a_stream_that_has_hung_up_lets_others_run() {
     ours.set_nonblocking(true).unwrap();
     let ours = Io::new(ours, Interest::BOTH);
     let (tries, others) = (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0_u64)));
-    let tried = Rc::clone(&tries);
+    let (tried, done) = (Rc::clone(&tries), Rc::new(Cell::new(false)));
+    let end = Rc::clone(&done);
     reactor.handle().spawn_detached(async move {
-        let held_back = ours.with(Side::Read, |_| -> std::io::Result<()> {
+        let held_back = ours.with(Side::Read, |_| {
             tried.set(tried.get() + 1);
             assert!(tried.get() < 100_000, "it spins inside one poll");
-            Err(ErrorKind::WouldBlock.into())
+            if tried.get() < 5 { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         held_back.await.unwrap();
+        end.set(true);
     });
     turn_at_once(&mut reactor, 3);
     drop(theirs);
@@ -628,6 +637,55 @@ fn law_03_would_block_on_a_stream_that_has_hung_up_lets_others_run() {
     });
     turn_at_once(&mut reactor, 10);
     assert!(others.get() > 10);
+    turn_until(&mut reactor, "the layer's bytes: a hang-up is never taken back", || done.get());
+}
+
+/// What a callback is told after it said `Wait`: a hang-up for ever, since the kernel may not say it
+/// again; urgent data and an error no longer, since both were fetched.
+#[test]
+fn law_03_wait_takes_back_what_was_fetched_and_never_a_hang_up() {
+    let mut reactor = Reactor::new().unwrap();
+    let told = Rc::new(Cell::new(Readiness::NONE));
+    let (ours, theirs) = tcp_pair();
+    let registration = tell(&reactor, ours, Interest::READABLE, &told);
+    theirs.shutdown(Shutdown::Write).unwrap();
+    turn_until(&mut reactor, "the end", || told.get().is_read_closed());
+    registration.set_interest(Interest::WRITABLE).unwrap();
+    turn_until(&mut reactor, "room to write", || told.get().is_writable());
+    assert_eq!(told.get(), Readiness::WRITE | Readiness::READ_CLOSED);
+
+    let (ours, mut theirs) = tcp_pair();
+    let interest = Interest::READABLE | Interest::PRIORITY;
+    let registration = tell(&reactor, ours, interest, &told);
+    send_urgent(&theirs, b'!');
+    turn_until(&mut reactor, "the urgent byte", || told.get().is_priority());
+    assert_eq!(receive_urgent(registration.source()), b'!');
+    theirs.write_all(b"a").unwrap();
+    turn_until(&mut reactor, "the byte", || told.get() == Readiness::READ);
+
+    let (ours, theirs) = udp_pair();
+    let (peer, us) = (theirs.local_addr().unwrap(), ours.local_addr().unwrap());
+    drop(theirs);
+    let registration = tell(&reactor, ours, Interest::READABLE, &told);
+    registration.source().send(b"nobody hears this").unwrap();
+    turn_until(&mut reactor, "the refusal", || told.get().is_error());
+    let error = registration.source().take_error().unwrap().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    UdpSocket::bind(peer).unwrap().send_to(b"a", us).unwrap();
+    turn_until(&mut reactor, "the datagram", || told.get() == Readiness::READ);
+}
+
+/// `resume` ends a pause and nothing else: a source that waits is not reported again by it.
+#[test]
+fn law_03_resume_without_a_pause_does_nothing() {
+    let mut reactor = Reactor::new().unwrap();
+    let told = Rc::new(Cell::new(Readiness::NONE));
+    let (ours, mut theirs) = tcp_pair();
+    let registration = tell(&reactor, ours, Interest::READABLE, &told);
+    theirs.write_all(b"unread").unwrap();
+    turn_until(&mut reactor, "the report", || told.get() == Readiness::READ);
+    registration.resume().unwrap();
+    assert_eq!(turn_at_once(&mut reactor, 100), 0);
 }
 
 /// `Side::Closed` hears a FIN behind bytes that nobody has read, does not hear more bytes, and hears
@@ -866,6 +924,23 @@ impl Read for Datagrams<'_> {
     }
 }
 
+/// An edge-triggered source whose callback keeps what it was told last, and says `Wait`.
+fn tell<S: Source + 'static>(
+    reactor: &Reactor,
+    source: S,
+    interest: Interest,
+    told: &Rc<Cell<Readiness>>,
+) -> Registration<S> {
+    told.set(Readiness::NONE);
+    let told = Rc::clone(told);
+    let callback = move |_: &S, ready: Ready| {
+        told.set(ready.readiness());
+        Next::Wait
+    };
+    let registration = reactor.handle().register(source, interest, Trigger::Edge, callback);
+    registration.map_err(|(error, _)| error).unwrap()
+}
+
 // Peers.
 
 fn pattern(index: usize) -> u8 {
@@ -896,6 +971,14 @@ fn send_urgent(stream: &std::net::TcpStream, byte: u8) {
     // SAFETY: one byte that lives until the call returns.
     let n = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
     assert_eq!(n, 1);
+}
+
+fn receive_urgent(stream: &std::net::TcpStream) -> u8 {
+    let mut byte = 0_u8;
+    // SAFETY: one byte that lives until the call returns, and nobody else uses.
+    let n = unsafe { libc::recv(stream.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_OOB) };
+    assert_eq!(n, 1);
+    byte
 }
 
 /// Sends bytes with a descriptor attached (SCM_RIGHTS, unix(7)).

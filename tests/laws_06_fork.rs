@@ -714,11 +714,7 @@ fn law_06_a_second_reactor_works_inside_a_callback_of_the_inherited_one() {
 /// Breaks if the child waits for ever for what only the parent's reactor can end.
 fn law_06_futures_of_the_parent_end_in_the_childs_reactor() {
     let mut all = Everything::new();
-    let mut short = {
-        let mut short = sleep(Duration::from_millis(20));
-        arm(all.reactor.as_mut().unwrap(), &mut short);
-        short
-    };
+    let mut short = armed(all.reactor.as_mut().unwrap(), Duration::from_millis(20));
     in_child(How::Fork, || {
         let mut second = Reactor::new().unwrap();
         let joined = second.block_on(all.task.take().unwrap()).unwrap();
@@ -817,8 +813,7 @@ impl Everything {
         let timer = arm_timer(&handle, Duration::from_millis(1), &fired);
         let (source, io_peer) = pair();
         let io = Io::new(source, READABLE);
-        let mut armed = sleep(HOUR);
-        arm(&mut reactor, &mut armed);
+        let armed = armed(&mut reactor, HOUR);
         let polls: Rc<Cell<u32>> = Rc::default();
         let waker = spawn_for_its_waker(&mut reactor, &polls);
         let read = io.with(Side::Read, |mut source| source.read(&mut [0]));
@@ -991,9 +986,13 @@ fn arm_timer(handle: &Handle, delay: Duration, fired: &Rc<Cell<u32>>) -> Timer {
     handle.after(delay, move || fired.set(fired.get() + 1)).unwrap()
 }
 
-fn arm(reactor: &mut Reactor, sleep: &mut Sleep) {
-    let armed = poll_fn(|cx| Poll::Ready(sleep.poll_elapsed(cx)));
-    assert!(reactor.block_on(armed).unwrap().is_pending());
+fn armed(reactor: &mut Reactor, delay: Duration) -> Sleep {
+    let armed = poll_fn(|cx| {
+        let mut sleep = sleep(delay); // made here, so that it cannot be over yet
+        assert!(sleep.poll_elapsed(cx).is_pending());
+        Poll::Ready(sleep)
+    });
+    reactor.block_on(armed).unwrap()
 }
 
 fn spawn_for_its_waker(reactor: &mut Reactor, polls: &Rc<Cell<u32>>) -> Waker {

@@ -62,7 +62,7 @@ impl Local {
             return Ok(());
         }
         self.keep_callback(token, callback);
-        self.carry_out(order)
+        self.carry_out_again(order)
     }
 
     /// A timer's job came up.

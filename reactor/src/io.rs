@@ -150,9 +150,9 @@ impl<S: Source> Io<S> {
     /// Those of `f`.
     pub fn try_with<R>(&self, side: Side, f: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
         if let Some(entry) = self.entry.get() {
-            match entry.local().state.borrow().known(entry.token(), side) {
-                Some(Some(_)) => {}
-                Some(None) => return Err(io::ErrorKind::WouldBlock.into()),
+            match entry.local().state.borrow().may_try(entry.token(), side) {
+                Some(true) => {}
+                Some(false) => return Err(io::ErrorKind::WouldBlock.into()),
                 None => return Err(self.ended().into()),
             }
         }

@@ -257,6 +257,7 @@ impl Local {
             && let Some(slot) = self.state.borrow_mut().registry.get_mut(token)
         {
             // The kernel does not know it: a DEL would hit another registration of the descriptor.
+            slot.stands_outside();
             slot.interest = Interest::NONE;
         }
         result

@@ -95,7 +95,7 @@ impl State {
             wake_job(ready, tasks, job);
         }
         let Some(slot) = self.registry.get_mut(token) else { return Reported::Stale };
-        let order = report.mask.then(|| slot.order(Call::Delete, token));
+        let order = if report.mask { slot.leave(token) } else { None };
         let threshold = self.spin_threshold;
         Reported::Taken(order, report.fruitless.then(|| slot.detector.judge(false, threshold)))
     }
@@ -185,8 +185,8 @@ impl State {
     ) -> (Token, Option<Order>) {
         let serial = self.serials.draw();
         let token = self.registry.insert(serial, fd, interest, consumer, place);
-        let order = self.registry.get(token).filter(|slot| !slot.interest.is_none());
-        (token, order.map(|slot| slot.order(Call::Add, token)))
+        let order = self.registry.get_mut(token).and_then(|slot| slot.enter(token));
+        (token, order)
     }
 
     /// Ends a registration.
@@ -217,9 +217,9 @@ impl State {
             return;
         }
         let Some(slot) = self.registry.get_mut(refused.token) else { return };
-        match &mut slot.consumer {
-            Consumer::Callback(machine) => machine.stay_masked(),
-            Consumer::Tasks(waiters) => waiters.masked = true,
+        slot.stands_outside();
+        if let Some(machine) = slot.machine() {
+            machine.stay_masked();
         }
     }
 
@@ -237,6 +237,16 @@ impl State {
     pub fn known(&self, token: Token, side: Side) -> Option<Option<Readiness>> {
         match &self.registry.get(token)?.consumer {
             Consumer::Tasks(waiters) => Some(waiters.ready(side)),
+            Consumer::Callback(_) => None,
+        }
+    }
+
+    /// Whether an operation on a side may succeed: false only if it is known to block and the
+    /// kernel will say when that is over. `None` if the registration has ended.
+    pub fn may_try(&self, token: Token, side: Side) -> Option<bool> {
+        let slot = self.registry.get(token)?;
+        match &slot.consumer {
+            Consumer::Tasks(waiters) => Some(waiters.ready(side).is_some() || !slot.hears(side)),
             Consumer::Callback(_) => None,
         }
     }
@@ -288,7 +298,9 @@ impl State {
     pub fn start_afresh(&mut self, token: Token) -> Option<Option<Order>> {
         let slot = self.registry.get_mut(token)?;
         slot.machine()?.start_afresh();
-        Some(slot.is_in_epoll().then(|| slot.order(Call::Add, token)))
+        slot.stands_outside();
+        let silent = slot.machine()?.is_silent();
+        Some(if silent { None } else { slot.enter(token) })
     }
 
     /// Forgets every job, timer and task, and every source but those in `kept`; serials go on.

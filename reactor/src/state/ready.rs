@@ -105,6 +105,11 @@ impl ReadyQueue {
         self.jobs.pop_front()
     }
 
+    /// What is ready, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Job> {
+        self.jobs.iter().copied()
+    }
+
     /// True if nothing is ready.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()

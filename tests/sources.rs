@@ -182,6 +182,21 @@ fn law_04_a_callback_has_any_descriptor() {
     assert_eq!((&value).read(&mut [0; 8]).expect_err("drained").kind(), ErrorKind::WouldBlock);
 }
 
+/// A value whose reads need `&mut`, as those of std's `ChildStdout` do.
+#[test]
+fn a_value_is_lent_to_be_changed() {
+    let mut echo = std::process::Command::new("echo");
+    let child = echo.arg("changed").stdout(std::process::Stdio::piped()).spawn();
+    let mut child = child.expect("echo is installed");
+    run(async {
+        let mut ours = fd(child.stdout.take().expect("it is piped"), Interest::READABLE);
+        let mut text = [0; 16];
+        let read = soon(ours.with_mut(Side::Read, |stdout| stdout.read(&mut text))).await;
+        assert_eq!((read.expect("a line"), &text[..8]), (8, &b"changed\n"[..]));
+    });
+    assert!(child.wait().expect("our child").success());
+}
+
 /// Broken if the value's own descriptor were the registered one: swapped, closed and reused, its
 /// number would be another file's, and the DEL would hit that one.
 #[test]

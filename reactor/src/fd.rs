@@ -26,6 +26,9 @@ use crate::sys::source::Wraps;
 /// only WouldBlock clears what is known (law 3). Nothing is believed before the kernel has reported
 /// it: [`ready`](Self::ready) is an answer about the descriptor, not a guess.
 ///
+/// Tasks wait edge-triggered. An epoll with more in it than one look takes stays silent then: host
+/// another loop by a level-triggered callback ([`Reactor::turn`](crate::Reactor::turn)).
+///
 /// It is a [`Source`](crate::Source) too, so a callback may have it (`Handle::register`), and try
 /// the value with [`try_with`](Self::try_with). Who registers types that are sources themselves
 /// (sockets, `OwnedFd`, std's pipes) needs no `Fd`: [`Io`] costs no duplicate.

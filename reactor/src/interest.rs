@@ -25,8 +25,10 @@ impl Interest {
     /// own: one that sleeps is woken by each connection, not all (EPOLLEXCLUSIVE, epoll_ctl(2)).
     ///
     /// It stands alone, and not under [`Trigger::Oneshot`]: the kernel refuses it beside RDHUP,
-    /// which [`READABLE`](Self::READABLE) asks for, and PRI. It is for even load, not for failover:
-    /// a process that is woken and hangs keeps its connection waiting until the next one comes.
+    /// which [`READABLE`](Self::READABLE) asks for, and PRI. It spares wake-ups and spreads nothing:
+    /// mostly the same process is woken, and one that hangs then keeps its connection waiting until
+    /// the next one comes. For an even load give each worker its own socket
+    /// ([`Bind::reuse_port`](crate::workers::Bind::reuse_port)).
     pub const ACCEPT_EXCLUSIVE: Self = Self(8);
     /// Readable and writable.
     pub const BOTH: Self = Self(3);

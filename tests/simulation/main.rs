@@ -28,7 +28,7 @@ use shell::{Seen, World};
 const TURNS: usize = 5_000;
 
 /// Breaks: a core that loses an edge, forgets a DEL or a waiter, calls a stranger, sleeps too long
-/// or fires too early (of 78 such changes by hand it finds all but those that change nothing).
+/// or fires too early (of 74 such changes by hand it finds all but those that change nothing).
 /// Shows: a panic that names the law, and the seed.
 #[test]
 fn laws_1_to_5_7_8_10_hold_under_every_schedule() {

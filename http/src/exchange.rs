@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, sleep_until, yield_now};
@@ -41,7 +41,7 @@ const COPY_BYTES: usize = 4 << 10;
 /// Requests of one batch before the others get their turn (law 7).
 const BATCH: usize = 64;
 /// How long a closing connection may go on sending.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// Connections that may linger at once; beyond it they are closed.
 const MAX_LINGERING: usize = 1024;
 
@@ -150,9 +150,10 @@ where
                     read => read?,
                 },
                 false => {
-                    let begun = *begun.get_or_insert(self.handle.now());
+                    // A reading of its own: in a long turn the turn's is older than the bytes.
+                    let begun = *begun.get_or_insert_with(Instant::now);
                     let read = poll_fn(|cx| stream.poll_read(cx, space.buffer.space()));
-                    match until(begun + self.limits.head_timeout, read).await {
+                    match until(later(begun, self.limits.head_timeout), read).await {
                         Some(read) => read?,
                         None => return Ok(Heard::Wrong(Error::HeadTimeout)),
                     }
@@ -229,7 +230,10 @@ where
                     Some(response) => response,
                     None => {
                         self.cancelled.set(self.cancelled.get() + 1);
-                        return Ok(After::Reset);
+                        // The answers before it were given, and a reset would discard what the
+                        // client has not yet received of them.
+                        send_rest(stream, out, true).await?;
+                        return Ok(After::Close);
                     }
                 }
             }
@@ -306,7 +310,7 @@ where
 
     /// Reads a short body to its end. False if it did not end well or in time.
     async fn drain(&self, body: &mut Body<'_>) -> bool {
-        let deadline = self.handle.now() + self.limits.head_timeout;
+        let deadline = later(self.handle.now(), self.limits.head_timeout);
         let drained = until(deadline, async {
             loop {
                 match body.chunk().await {
@@ -396,6 +400,12 @@ fn poll_caught(
         let text = "the handler failed";
         Poll::Ready(Response::error(StatusCode::INTERNAL_SERVER_ERROR, text))
     })
+}
+
+/// `start + delay`; where `Instant` cannot hold the sum, a year on.
+pub(crate) fn later(start: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    start.checked_add(delay).unwrap_or_else(|| start + FAR)
 }
 
 /// Asks a producer; its panic cuts its own answer off, and harms nobody else.

@@ -332,7 +332,9 @@ fn listen(
                 Next::Wait.progress(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait.progress(false),
-            Err(error) if is_shortage(&error) => {
+            // Somebody has shut the socket down: it will never accept again, and reports it for ever.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Next::Done.progress(true),
+            Err(error) if is_lasting(&error) => {
                 // The connection stays in the backlog, and the listener readable: without a rest the
                 // loop would spin (cause f).
                 let (handle, token) = (own.clone(), ready.token());
@@ -350,8 +352,8 @@ fn listen(
     registered.map_err(|(error, _)| error)
 }
 
-/// Descriptors or memory are short (accept(2)).
-fn is_shortage(error: &io::Error) -> bool {
+/// Descriptors or memory are short (accept(2)): the next accept would say so too.
+fn is_lasting(error: &io::Error) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ENOMEM: i32 = 12;

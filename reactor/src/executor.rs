@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::{Error, Panic, Result};
-use crate::local::{Header, Local, LocalFuture, Message, OPERATIONS, allow_operations};
+use crate::local::{Header, Identity, Local, LocalFuture, Message, OPERATIONS, allow_operations};
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
 
@@ -163,7 +163,7 @@ impl Local {
         future: Pin<&mut F>,
         waker: &Waker,
     ) -> Poll<F::Output> {
-        let former = self.running.replace(Some((token, waker.data() as usize)));
+        let former = self.running.replace(Some((token, Identity::of(waker))));
         let operations = allow_operations(OPERATIONS);
         let restore = Restore { local: self, former, operations };
         let poll = future.poll(&mut Context::from_waker(waker));
@@ -219,7 +219,7 @@ impl Drop for ForgetOnPanic<'_> {
 /// Puts the former running task back, also when a poll panics.
 struct Restore<'a> {
     local: &'a Local,
-    former: Option<(Token, usize)>,
+    former: Option<(Token, Identity)>,
     operations: u32,
 }
 

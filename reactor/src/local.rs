@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -78,6 +78,19 @@ pub(crate) struct TaskCell {
     pub(crate) waker: Option<Waker>,
 }
 
+/// What a waker is, by its pointers: a wrapper may share the data, but then its table is another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    data: *const (),
+    table: *const RawWakerVTable,
+}
+
+impl Identity {
+    pub(crate) fn of(waker: &Waker) -> Self {
+        Self { data: waker.data(), table: waker.vtable() }
+    }
+}
+
 /// What all handles of one reactor share on its thread.
 pub(crate) struct Local {
     pub(crate) state: RefCell<State>,
@@ -104,7 +117,7 @@ pub(crate) struct Local {
     pub(crate) root: Cell<Option<Token>>,
     pub(crate) root_ready: Cell<bool>,
     /// The task that is being polled, and its waker's identity.
-    pub(crate) running: Cell<Option<(Token, usize)>>,
+    pub(crate) running: Cell<Option<(Token, Identity)>>,
     /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
     /// The embedding loop may sleep, and the wake-up protocol says so.
@@ -305,7 +318,7 @@ impl Local {
     /// table. `last` is the job that this place used before; it serves again if it means the same.
     pub(crate) fn job_for(&self, waker: &Waker, last: Job) -> Job {
         if let Some((task, identity)) = self.running.get()
-            && identity == waker.data() as usize
+            && identity == Identity::of(waker)
         {
             let job = Job::new(Kind::Task, task);
             if last != job {

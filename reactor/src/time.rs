@@ -7,12 +7,12 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::handle::later;
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::state::ready::Job;
 use crate::state::wheel::TimerKey;
 
@@ -101,6 +101,16 @@ impl Sleep {
     /// # Panics
     /// Where no reactor turns.
     pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A task that is behind its deadlines must not hold the loop until it has caught up (law 7).
+        ready!(local::poll_operation(cx));
+        let elapsed = self.poll_timer(cx);
+        if elapsed.is_ready() {
+            local::spend_operation();
+        }
+        elapsed
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.armed {
             None => self.arm(cx),
             Some(armed) => {

@@ -80,11 +80,11 @@ impl HeadSpans {
         }
     }
 
-    /// Forgets the lines whose name is in `names`.
-    pub(crate) fn drop_lines(&mut self, bytes: &[u8], names: &[&str]) {
+    /// Forgets the lines whose name is in `names`, a list with spaces between.
+    pub(crate) fn drop_lines(&mut self, bytes: &[u8], names: &str) {
         self.lines.retain(|span| {
             let name = &bytes[span.name()];
-            !names.iter().any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
+            !names.split_ascii_whitespace().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
         });
         self.steering = [Found::NONE; Steering::COUNT];
     }

@@ -27,6 +27,18 @@ use crate::token::Token;
 /// [`Error::Panicked`]; if its handle is gone, the panic unwinds out of the reactor's turn instead,
 /// so that it is not lost. A cancelled task gives [`Error::Cancelled`], and one of the parent, in a
 /// forked child, [`Error::Forked`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Reactor};
+/// use std::future::pending;
+///
+/// let mut reactor = Reactor::new()?;
+/// let task = reactor.handle().spawn(pending::<()>());
+/// assert!(task.abort());
+/// assert!(matches!(reactor.block_on(task)?, Err(Error::Cancelled)));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct JoinHandle<T> {
     join: Rc<Join<T>>,
     local: Rc<Local>,

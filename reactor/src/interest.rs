@@ -9,6 +9,16 @@ use std::ops::{BitOr, BitOrAssign};
 ///
 /// HUP and ERR are always reported (epoll_ctl(2)), asked for or not, unless the interest is
 /// [`NONE`](Self::NONE): then the source is deregistered (law 4).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Interest;
+///
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert_eq!(both, Interest::BOTH);
+/// assert!(both.contains(Interest::READABLE));
+/// assert_eq!(format!("{:?}", both.without(Interest::READABLE)), "WRITABLE");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interest(u8);
 
@@ -73,6 +83,22 @@ impl fmt::Debug for Interest {
 }
 
 /// When the kernel reports a source (epoll(7)).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Handle, Interest, Next, Registration, Result, Trigger};
+/// use std::net::TcpListener;
+///
+/// /// A listener is best level-triggered: one connection a call, and nobody is forgotten.
+/// fn listen(handle: &Handle, listener: TcpListener) -> Result<Registration<TcpListener>> {
+///     let registered =
+///         handle.register(listener, Interest::READABLE, Trigger::Level, |listener: &TcpListener, _| {
+///             let accepted = listener.accept().is_ok();
+///             Next::Wait.progress(accepted)
+///         });
+///     registered.map_err(|(error, _listener)| error)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// Once for each change (EPOLLET). The reactor remembers readiness until it is proved gone
@@ -86,6 +112,16 @@ pub enum Trigger {
 }
 
 /// What is known of a source: the kernel's report, or the sum of several.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Readiness;
+///
+/// let reset = Readiness::READ | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR;
+/// assert!(reset.is_hung_up() && reset.is_error());
+/// let half_closed = Readiness::READ | Readiness::READ_CLOSED;
+/// assert!(half_closed.is_read_closed() && !half_closed.is_hung_up());
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Readiness(u8);
 
@@ -185,6 +221,23 @@ impl fmt::Debug for Readiness {
 }
 
 /// Why a callback stopped, and so what happens next (laws 3 to 5).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Next;
+/// use std::io::{ErrorKind, Read};
+/// use std::os::unix::net::UnixStream;
+///
+/// /// Reads at most a thousand bytes a call, so that other sources have their turn.
+/// fn readable(mut stream: &UnixStream) -> Next {
+///     match stream.read(&mut [0; 1000]) {
+///         Ok(0) => Next::Done,
+///         Ok(_) => Next::Again,
+///         Err(error) if error.kind() == ErrorKind::WouldBlock => Next::Wait,
+///         Err(_) => Next::Done,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Nothing is left: the source said `WouldBlock`. Call again at the next report. Under
@@ -210,6 +263,14 @@ impl Next {
 }
 
 /// What a callback answers: [`Next`], perhaps with [`Next::progress`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Answer, Next};
+///
+/// let plain: Answer = Next::Wait.into();
+/// assert_ne!(plain, Next::Wait.progress(true));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub(crate) next: Next,

@@ -52,6 +52,15 @@ pub struct Reactor {
 }
 
 /// Builds a [`Reactor`] with other budgets than the defaults.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Config, Reactor};
+///
+/// let reactor = Reactor::builder().config(Config::default()).build()?;
+/// # drop(reactor);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Builder {
     config: Config,

@@ -76,6 +76,28 @@ impl fmt::Debug for Entry {
 }
 
 /// What a callback is told: the readiness (it derefs to it) and whose it is.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Interest, Next, Reactor, Ready, Trigger};
+/// use std::os::unix::net::UnixStream;
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let stop = handle.clone();
+/// let on_ready = move |_: &UnixStream, ready: Ready| {
+///     assert!(ready.is_hung_up());
+///     stop.stop();
+///     Next::Done
+/// };
+/// let registered = handle.register(ours, Interest::READABLE, Trigger::Edge, on_ready);
+/// let registration = registered.map_err(|(error, _)| error)?;
+/// drop(theirs);
+/// reactor.run()?;
+/// # drop(registration);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
     readiness: Readiness,

@@ -68,6 +68,20 @@ pub async fn yield_now() {
 }
 
 /// A future that waits for a deadline; see [`sleep`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep};
+/// use std::time::{Duration, Instant};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let mut sleep = sleep(Duration::from_secs(60));
+///     sleep.reset(Instant::now() + Duration::from_millis(1));
+///     sleep.await;
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub struct Sleep {
     deadline: Instant,
     armed: Option<Armed>,
@@ -179,6 +193,20 @@ impl fmt::Debug for Sleep {
 
 /// Ticks at a fixed distance; a late tick does not move the later ones, and ticks that were missed
 /// are told as one.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, interval};
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let mut interval = interval(Duration::from_millis(1));
+///     let first = interval.tick().await;
+///     assert!(interval.tick().await > first);
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     sleep: Sleep,

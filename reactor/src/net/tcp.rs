@@ -125,6 +125,25 @@ impl TcpListener {
 }
 
 /// A TCP connection. Its methods take `&self`: one task may read while another writes.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use squall_reactor::net::{TcpListener, TcpStream};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"ping").await?;
+///     let mut buf = [0; 16];
+///     let n = server.read(&mut buf).await?;
+///     assert_eq!(&buf[..n], b"ping");
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
     pub(super) io: Io<std::net::TcpStream>,

@@ -17,6 +17,24 @@ use crate::sys::socket::{self, More};
 use crate::sys::source::Wraps;
 
 /// A listening Unix socket.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use squall_reactor::net::{UnixListener, UnixStream};
+///
+/// let path = std::env::temp_dir().join(format!("squall-doc-{}", std::process::id()));
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let listener = UnixListener::bind(&path)?;
+///     let client = UnixStream::connect(&path).await?;
+///     let server = listener.accept().await?;
+///     # drop((client, server));
+///     std::io::Result::Ok(())
+/// })??;
+/// std::fs::remove_file(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct UnixListener {
     io: Io<std::os::unix::net::UnixListener>,

@@ -33,6 +33,15 @@ pub fn bind_sockets(address: impl ToSocketAddrs) -> Result<Vec<TcpListener>> {
 }
 
 /// How listening sockets are bound.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Bind;
+///
+/// let sockets = Bind::new("127.0.0.1:0").reuse_port(2).bind()?;
+/// assert_eq!((sockets.sets(), sockets.local_addrs().len()), (2, 1));
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Bind {
     addresses: io::Result<Vec<SocketAddr>>,
@@ -137,6 +146,17 @@ impl Bind {
 }
 
 /// The listening sockets of all workers.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Bind;
+///
+/// let mut sockets = Bind::new("127.0.0.1:0").bind()?;
+/// let address = sockets.local_addrs()[0];
+/// let listeners = sockets.take(0); // in worker 0
+/// assert_eq!(listeners[0].local_addr()?, address);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,

@@ -59,6 +59,16 @@ where
 }
 
 /// What there is to say of one request.
+///
+/// # Examples
+/// ```
+/// use squall_http::access_log::{Record, log};
+/// use squall_http::{Request, Response, Server};
+///
+/// let hello = async |_: &mut Request<'_>| Response::text("hello\n");
+/// let server = Server::new(log(hello, |record: &Record| println!("{}", record.common())));
+/// # drop(server);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Record {

@@ -66,6 +66,19 @@ pub struct Body<'a> {
 }
 
 /// Why a body could not be read.
+///
+/// # Examples
+/// ```
+/// use squall_http::{BodyError, Request, Response};
+///
+/// async fn length(request: &mut Request<'_>) -> Response {
+///     match request.body().bytes().await {
+///         Ok(bytes) => Response::text(format!("{}\n", bytes.len())),
+///         Err(BodyError::Http(error)) => Response::error(error.status(), error.message()),
+///         Err(error) => Response::text(format!("{error:?}\n")), // nobody will read it
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -222,6 +235,26 @@ impl fmt::Debug for Content {
 }
 
 /// Makes a response's content piece by piece, when there is room for it.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Produce, Response};
+/// use std::io;
+/// use std::task::{Context, Poll};
+///
+/// struct Countdown(u32);
+///
+/// impl Produce for Countdown {
+///     fn poll_produce(&mut self, _: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>> {
+///         out.extend_from_slice(format!("{}\n", self.0).as_bytes());
+///         self.0 = self.0.saturating_sub(1);
+///         Poll::Ready(Ok(self.0 > 0))
+///     }
+/// }
+///
+/// let response = Response::produced("text/plain", None, Countdown(10));
+/// # drop(response);
+/// ```
 pub trait Produce {
     /// Appends the next piece to `out`: some kilobytes are a good size. `Ready(Ok(false))` when the
     /// content has ended (what was appended by that call still counts). Who answers `Pending` has

@@ -67,6 +67,15 @@ pub struct ChunkDecoder {
 }
 
 /// What a call of [`ChunkDecoder::decode`] has found.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, chunked::{ChunkDecoder, Decoded, Piece}};
+///
+/// let decoded = ChunkDecoder::new().decode(b"2\r\nhi\r\n", 100, &Limits::default())?;
+/// assert_eq!(decoded, Decoded { consumed: 5, piece: Piece::Data(3..5) });
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// So many bytes at the front of the buffer are done with; the next call begins after them.
@@ -77,6 +86,16 @@ pub struct Decoded {
 }
 
 /// A piece of a chunked body.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, chunked::{ChunkDecoder, Piece}};
+///
+/// let (mut decoder, limits) = (ChunkDecoder::new(), Limits::default());
+/// assert_eq!(decoder.decode(b"0\r", 100, &limits)?.piece, Piece::More);
+/// assert_eq!(decoder.decode(b"\n\r\n", 100, &limits)?.piece, Piece::End(1..3));
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Nothing: more bytes are needed behind those that are not consumed.

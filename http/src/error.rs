@@ -13,6 +13,15 @@ use crate::status::StatusCode;
 macro_rules! errors {
     ($($name:ident $status:ident $section:literal $message:literal,)*) => {
         /// A message that is not taken, or not sent.
+        ///
+        /// # Examples
+        /// ```
+        /// use squall_http::{Error, Limits, StatusCode, head::HeadParser};
+        ///
+        /// let bare = HeadParser::new().parse(b"GET / HTTP/1.1\n\n", &Limits::default());
+        /// assert_eq!(bare, Err(Error::BareLf));
+        /// assert_eq!(Error::BareLf.status(), StatusCode::BAD_REQUEST);
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Error {

@@ -13,6 +13,14 @@ use crate::error::Error;
 use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
+///
+/// # Examples
+/// ```
+/// use squall_http::headers::HeadSpans;
+///
+/// let spans = HeadSpans::new();
+/// assert_eq!(spans.capacity_bytes(), 0); // it grows with the first head, and is kept
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct HeadSpans {
     lines: Vec<Span>,

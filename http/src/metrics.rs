@@ -50,6 +50,17 @@ pub struct Metrics {
 }
 
 /// Answers by their status; clones count together.
+///
+/// # Examples
+/// ```
+/// use squall_http::StatusCode;
+/// use squall_http::metrics::{Answers, Metrics};
+///
+/// let answers = Answers::default();
+/// answers.count(Some(StatusCode::OK));
+/// let metrics = Metrics::new().answers(&answers);
+/// assert!(metrics.as_str().contains("200"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Answers(Rc<RefCell<BTreeMap<StatusCode, u64>>>);
 

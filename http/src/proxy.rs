@@ -50,6 +50,15 @@ pub struct TrustedProxies {
 }
 
 /// The fields that a proxy sets. It must set all of a family's that its clients could forge.
+///
+/// # Examples
+/// ```
+/// use squall_http::proxy::{Family, TrustedProxies};
+///
+/// let proxies = TrustedProxies::new(["10.0.0.0/8", "::1"], Family::Forwarded)?;
+/// # drop(proxies);
+/// # Ok::<(), squall_http::proxy::NetworkError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `X-Forwarded-For`, a list to which each hop adds the address that it saw;
@@ -63,6 +72,19 @@ pub enum Family {
 }
 
 /// Where a request came from.
+///
+/// # Examples
+/// ```
+/// use squall_http::proxy::TrustedProxies;
+/// use squall_http::{Request, Response};
+///
+/// async fn hello(proxies: &TrustedProxies, request: &mut Request<'_>) -> Response {
+///     match proxies.client(request) {
+///         Ok(client) => Response::text(format!("{} by {:?}\n", client.ip, client.scheme)),
+///         Err(error) => Response::text(format!("you have left: {error}\n")),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client<'a> {
     /// The first address from the right that is not a trusted proxy's; if a list ends or cannot be
@@ -75,6 +97,13 @@ pub struct Client<'a> {
 }
 
 /// How a client spoke to the first of the trusted hops.
+///
+/// # Examples
+/// ```
+/// use squall_http::proxy::Scheme;
+///
+/// assert_eq!(Scheme::default(), Scheme::Http); // until somebody trusted says another
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
     /// Without TLS.

@@ -170,6 +170,21 @@ impl<H> fmt::Debug for Server<H> {
 }
 
 /// A server that has been started; dropping it closes its listeners and resets its connections.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server};
+/// use squall_reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let server = Server::new(async |_: &mut Request<'_>| Response::text("hello\n"));
+/// let mut serving = server.add_sockets([listener]).start(&reactor.handle())?;
+/// assert_eq!(serving.connections(), 0);
+/// assert!(reactor.block_on(serving.shutdown(Duration::from_secs(5)))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Serving {
     listeners: Vec<Registration<TcpListener>>,
     connections: Rc<Connections>,

@@ -58,6 +58,20 @@ where
 }
 
 /// Where the closure writes.
+///
+/// # Examples
+/// ```
+/// use squall_http::Response;
+/// use squall_http::stream::Sink;
+///
+/// let response = Response::stream("text/plain", async |sink: &mut Sink| {
+///     for number in 0..1000 {
+///         sink.write(format!("{number}\n").as_bytes()).await;
+///     }
+///     Ok(())
+/// });
+/// # drop(response);
+/// ```
 pub struct Sink {
     pipe: Rc<RefCell<Pipe>>,
 }

@@ -46,7 +46,16 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// In a task `read` waits; in a callback `try_read` answers `WouldBlock`.
 ///
 /// # Examples
-/// See [`pipe`].
+/// ```
+/// use squall_reactor::{Reactor, pipe};
+///
+/// let mut reactor = Reactor::new()?;
+/// let (reader, writer) = pipe()?;
+/// drop(writer);
+/// let end = reactor.block_on(async { reader.read(&mut [0; 8]).await })??;
+/// assert_eq!(end, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PipeReader {
     io: Io<io::PipeReader>,
@@ -129,7 +138,16 @@ impl PipeReader {
 /// In a task `write` waits; in a callback `try_write` answers `WouldBlock`.
 ///
 /// # Examples
-/// See [`pipe`].
+/// ```
+/// use squall_reactor::{Reactor, pipe};
+///
+/// let mut reactor = Reactor::new()?;
+/// let (reader, writer) = pipe()?;
+/// drop(reader);
+/// let broken = reactor.block_on(async { writer.write(b"!").await })?;
+/// assert_eq!(broken.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PipeWriter {
     io: Io<io::PipeWriter>,

@@ -5,6 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A text that is no network: neither an address nor `address/bits`.
+///
+/// # Examples
+/// ```
+/// use squall_http::proxy::{Family, TrustedProxies};
+///
+/// let error = TrustedProxies::new(["10.0.0.1/8"], Family::XRealIp).unwrap_err();
+/// println!("{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(String);
 

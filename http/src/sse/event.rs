@@ -5,11 +5,27 @@ use std::fmt;
 use std::time::Duration;
 
 /// One event, encoded.
+///
+/// # Examples
+/// ```
+/// use squall_http::sse::Event;
+///
+/// let event = Event::new("two\nlines").name("news")?;
+/// assert!(event.as_str().contains("data: two\ndata: lines\n"));
+/// # Ok::<(), squall_http::sse::LineEnd>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event(String);
 
 /// A name or an id with a line's end in it, which would begin another field; or an id with a NUL,
 /// which clients ignore.
+///
+/// # Examples
+/// ```
+/// use squall_http::sse::{Event, LineEnd};
+///
+/// assert_eq!(Event::new("1").id("a\nb"), Err(LineEnd));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineEnd;
 

@@ -11,12 +11,32 @@ use std::task::{Context, Poll, Waker};
 use crate::sse::event::Event;
 
 /// Feeds [`Events`](crate::sse::Events). Dropping it ends the response, once what is queued has been sent.
+///
+/// # Examples
+/// ```
+/// use squall_http::sse::{Event, Events, Refused};
+///
+/// let (sender, events) = Events::new(1);
+/// assert_eq!(sender.try_send(Event::new("1")), Ok(()));
+/// assert_eq!(sender.try_send(Event::new("2")), Err(Refused::Full(Event::new("2"))));
+/// drop(events); // the client has left
+/// assert!(sender.is_gone());
+/// ```
 pub struct Sender {
     queue: Rc<RefCell<Queue>>,
     capacity: usize,
 }
 
 /// An event that was not taken.
+///
+/// # Examples
+/// ```
+/// use squall_http::sse::{Event, Events, Refused};
+///
+/// let (sender, events) = Events::new(1);
+/// drop(events);
+/// assert_eq!(sender.try_send(Event::new("late")), Err(Refused::Gone(Event::new("late"))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {

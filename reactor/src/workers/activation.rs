@@ -15,6 +15,19 @@ use crate::sys::{passed, process, socket};
 use crate::{Error, Result};
 
 /// One descriptor that was passed.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::activation::{Socket, listen_fds};
+///
+/// for passed in listen_fds()? {
+///     match passed.socket {
+///         Socket::Tcp(listener) => println!("{} is {:?}", passed.name, listener.local_addr()),
+///         other => println!("{} is {other:?}", passed.name),
+///     }
+/// }
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Activated {
     /// FileDescriptorName= of the socket unit, by default the unit's name; `unknown` without names.
@@ -24,6 +37,16 @@ pub struct Activated {
 }
 
 /// What was passed.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::activation::Socket;
+/// use std::net::TcpListener;
+///
+/// let socket = Socket::Tcp(TcpListener::bind("127.0.0.1:0")?);
+/// assert!(matches!(socket, Socket::Tcp(_)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Socket {

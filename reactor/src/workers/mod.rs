@@ -49,6 +49,19 @@ pub fn fork_workers(workers: usize, worker: impl FnMut(usize) -> i32) -> Result<
 }
 
 /// How worker processes are started again and ended.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Workers;
+/// use std::time::Duration;
+///
+/// let ended = Workers::new(2).restarts(10).grace(Duration::from_secs(5)).run(|worker| {
+///     // A reactor is made here, after the fork.
+///     println!("worker {worker}");
+///     0
+/// });
+/// # ended.ok();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
     workers: usize,

@@ -46,6 +46,19 @@ where
 }
 
 /// As [`log`], behind proxies: a record tells the client that they tell.
+///
+/// # Examples
+/// ```
+/// use squall_http::access_log::{Record, log_behind};
+/// use squall_http::proxy::{Family, TrustedProxies};
+/// use squall_http::{Request, Response, Server};
+///
+/// let hello = async |_: &mut Request<'_>| Response::text("hello\n");
+/// let proxies = TrustedProxies::new(["127.0.0.1"], Family::XForwarded)?;
+/// let server = Server::new(log_behind(proxies, hello, |record: &Record| println!("{record:?}")));
+/// # drop(server);
+/// # Ok::<(), squall_http::proxy::NetworkError>(())
+/// ```
 pub fn log_behind<H, S>(
     proxies: TrustedProxies,
     handler: H,

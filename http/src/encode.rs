@@ -245,6 +245,16 @@ pub fn encode_head(
 
 /// Appends the whole response to a request that is refused: head and one line of text that says
 /// why (no text to HEAD). The connection is closed unless [`Error::keeps_connection`].
+///
+/// # Examples
+/// ```
+/// use squall_http::{Error, date::Date, encode::{Asked, encode_error}};
+///
+/// let mut out = Vec::new();
+/// let promise = encode_error(&mut out, Error::BareLf, Asked::UNKNOWN, &Date::new(0));
+/// assert!(out.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+/// assert!(!promise.keep);
+/// ```
 pub fn encode_error(out: &mut Vec<u8>, error: Error, asked: Asked, date: &Date) -> Promise {
     let asked = if error.keeps_connection() { asked } else { asked.closing() };
     let text = error.message();

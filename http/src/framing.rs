@@ -173,6 +173,17 @@ pub fn expectation(head: &RequestHead<'_>, framing: Framing) -> Result<Expectati
 
 /// Whether the client offers to go on with this protocol: it stands in Upgrade, and Connection
 /// names `upgrade` (RFC 9110, 7.8). HTTP/1.0 cannot.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, framing::offers_upgrade, head::HeadParser};
+///
+/// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// assert!(offers_upgrade(&parser.head(bytes), "websocket"));
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 pub fn offers_upgrade(head: &RequestHead<'_>, protocol: &str) -> bool {
     let has = |steering, element: &[u8]| {
         let mut every = head.fields().every(steering).flat_map(elements);

@@ -48,6 +48,18 @@ impl Response {
 }
 
 /// A [`Produce`]r of what an async closure writes; for [`Response::produced`] with a known length.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Response, stream::{Sink, written}};
+///
+/// let ten = written(async |sink: &mut Sink| {
+///     sink.write(b"0123456789").await;
+///     Ok(())
+/// });
+/// let response = Response::produced("text/plain", Some(10), ten);
+/// # drop(response);
+/// ```
 pub fn written<F>(write: F) -> impl Produce + 'static
 where
     F: AsyncFnOnce(&mut Sink) -> io::Result<()> + 'static,

@@ -23,6 +23,17 @@ use crate::state::wheel::TimerKey;
 ///
 /// # Cancel safety
 /// Dropping it disarms the timer.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep};
+/// use std::time::{Duration, Instant};
+///
+/// let begun = Instant::now();
+/// Reactor::new()?.block_on(sleep(Duration::from_millis(2)))?;
+/// assert!(begun.elapsed() >= Duration::from_millis(2)); // never early
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(later(Instant::now(), duration))
 }
@@ -31,6 +42,15 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// # Panics
 /// As [`sleep`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep_until};
+/// use std::time::Instant;
+///
+/// Reactor::new()?.block_on(sleep_until(Instant::now()))?; // ready at once
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline, armed: None }
 }
@@ -42,6 +62,17 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Cancel safety
 /// That of `future`.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Reactor, timeout};
+/// use std::future::pending;
+/// use std::time::Duration;
+///
+/// let never = timeout(Duration::from_millis(1), pending::<()>());
+/// assert!(matches!(Reactor::new()?.block_on(never)?, Err(Error::TimedOut)));
+/// # Ok::<(), Error>(())
+/// ```
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output> {
     let mut future = pin!(future);
     let mut sleep = sleep(duration);
@@ -55,6 +86,18 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Outp
 }
 
 /// Lets everything else that is ready run first: the task goes to the back of the queue.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, yield_now};
+///
+/// Reactor::new()?.block_on(async {
+///     for _step in 0..10 {
+///         yield_now().await; // between two steps of a long computation
+///     }
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -217,6 +260,20 @@ pub struct Interval {
 ///
 /// # Panics
 /// If `period` is zero.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::interval;
+/// use std::time::Duration;
+///
+/// async fn report() {
+///     let mut minute = interval(Duration::from_secs(60));
+///     loop {
+///         minute.tick().await;
+///         println!("still here");
+///     }
+/// }
+/// ```
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval needs a period above zero");
     Interval { sleep: sleep(period), period }

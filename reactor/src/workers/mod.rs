@@ -44,6 +44,20 @@ use supervisor::{Do, Outcome, Supervisor};
 ///
 /// # Errors
 /// Those of [`Workers::run`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::{bind_sockets, fork_workers};
+///
+/// let listeners = bind_sockets("127.0.0.1:0")?; // before the fork, and no reactor yet
+/// let ended = fork_workers(2, |_worker| {
+///     // A reactor is made here, and serves `listeners`.
+///     0
+/// });
+/// # ended.ok();
+/// # drop(listeners);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn fork_workers(workers: usize, worker: impl FnMut(usize) -> i32) -> Result<()> {
     Workers::new(workers).run(worker)
 }

@@ -3,12 +3,12 @@
 mod alone;
 
 use std::ffi::c_int;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use alone::{Case, Exit, Wire, dispose, disposition, fork, kill, own_pid, readable, wait};
-use squall_reactor::{Error, Signals};
+use squall_reactor::{Child, Error, Reactor, Signals};
 
 fn main() -> ExitCode {
     let cases: &[Case] = &[
@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         ),
         ("law_06_a_child_has_all_slots_for_itself", law_06_a_child_has_all_slots_for_itself),
         ("three_kills_of_two_kinds_are_two_signals", three_kills_of_two_kinds_are_two_signals),
+        (
+            "law_06_a_child_process_is_its_parents_alone",
+            law_06_a_child_process_is_its_parents_alone,
+        ),
         ("each_of_two_listeners_is_told", each_of_two_listeners_is_told),
         ("the_last_drop_puts_the_disposition_back", the_last_drop_puts_the_disposition_back),
         ("a_foreign_handler_is_not_overwritten", a_foreign_handler_is_not_overwritten),
@@ -141,6 +145,21 @@ fn law_06_a_signal_in_a_child_does_what_it_did_before() {
     let signals = Signals::new([Signals::TERM]).expect("a handler for SIGTERM");
     assert_eq!(wait(fork(life)), Exit::Code(3), "it was ignored before");
     assert!(!readable(&signals, 0));
+}
+
+// A forked child is a sibling of the program: it must neither end nor reap it, nor take its end.
+fn law_06_a_child_process_is_its_parents_alone() {
+    let mut cat = Command::new("cat");
+    let child = Child::spawn(cat.stdin(Stdio::piped())).expect("cat is installed");
+    let forked = |error: Option<Error>| matches!(error, Some(Error::Forked));
+    let life = || {
+        let refused = forked(child.kill().err()) && forked(child.try_status().err());
+        i32::from(!refused)
+    };
+    assert_eq!(wait(fork(life)), Exit::Code(0));
+    assert!(child.try_status().expect("our child").is_none(), "it runs");
+    let status = Reactor::new().expect("a reactor").block_on(child.output());
+    assert!(status.expect("a turn").expect("our child").status.success());
 }
 
 fn law_06_a_childs_drop_leaves_the_parents_signals_alone() {

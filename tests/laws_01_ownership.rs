@@ -10,7 +10,7 @@
 mod kernel;
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -80,6 +80,18 @@ fn law_01_deregister_deletes_at_once_although_the_source_stays_open() {
         assert!(reactor.handle().deregister(registration.token()).unwrap());
         assert!(!watched(reactor.as_raw_fd()).contains(&inode(registration.source())));
         assert!(!reactor.handle().deregister(registration.token()).unwrap(), "it has ended");
+    });
+}
+
+/// The closure holds the only share of the source. Breaks if it is dropped before the DEL.
+#[test]
+fn law_01_deregister_deletes_before_it_closes_what_was_left_to_the_reactor() {
+    silent_after(|reactor, source, trigger| {
+        let drops = Rc::new(Cell::new(0));
+        let source = Counted { source, drops: Rc::clone(&drops) };
+        let token = register(reactor, source, trigger, |_| Next::Wait).detach();
+        assert!(reactor.handle().deregister(token).unwrap());
+        assert_eq!(drops.get(), 1);
     });
 }
 
@@ -264,6 +276,8 @@ fn law_01_a_task_that_panics_deletes_what_it_held() {
             reactor.block_on(pending::<()>()).map(|()| unreachable!("it is pending for ever"))
         }));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"on purpose"));
+        turn(reactor);
+        assert_eq!(reactor.stats().tasks, 0, "its place is free");
     });
 }
 
@@ -621,7 +635,7 @@ fn law_01_a_join_handle_gives_the_output_the_panic_or_the_cancellation() {
     let waits = Rc::new(RefCell::new(waits));
     let aborts = Rc::clone(&waits);
     handle.after(Duration::from_millis(1), move || assert!(aborts.borrow().abort())).unwrap();
-    let joined = std::future::poll_fn(|cx| Pin::new(&mut *waits.borrow_mut()).poll(cx));
+    let joined = poll_fn(|cx| Pin::new(&mut *waits.borrow_mut()).poll(cx));
     assert!(matches!(reactor.block_on(joined).unwrap(), Err(Error::Cancelled)));
     let orphan = handle.spawn(pending::<()>());
     drop(reactor);
@@ -686,10 +700,13 @@ fn law_01_late_use_answers_closed() {
 /// Breaks if a timer that vanished with its wheel is taken for one that has fired.
 #[test]
 fn law_01_a_sleep_that_outlives_its_reactor_is_not_early_in_the_next_one() {
-    let mut sleep = sleep(Duration::from_millis(50));
     let mut first = Reactor::new().unwrap();
-    let lost = first.block_on(timeout(Duration::from_millis(1), &mut sleep)).unwrap();
-    assert!(matches!(lost, Err(Error::TimedOut)));
+    let armed = poll_fn(|cx| {
+        let mut sleep = sleep(Duration::from_millis(50)); // made here, so it cannot be over yet
+        assert!(sleep.poll_elapsed(cx).is_pending());
+        Poll::Ready(sleep)
+    });
+    let mut sleep = first.block_on(armed).unwrap();
     drop(first);
     let mut second = Reactor::new().unwrap();
     second.block_on(&mut sleep).unwrap();

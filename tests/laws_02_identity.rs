@@ -11,12 +11,14 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use squall_reactor::{
-    Error, Handle, Interest, Io, Next, Reactor, Registration, Side, Token, Trigger, sleep, timeout,
+    Error, Handle, Interest, Io, Next, Reactor, Registration, Side, Sleep, Token, Trigger, sleep,
+    sleep_until, timeout,
 };
 
 const TRIGGERS: [Trigger; 3] = [Trigger::Edge, Trigger::Level, Trigger::Oneshot];
@@ -333,6 +335,46 @@ fn law_02_a_timer_that_is_cancelled_by_its_neighbour_of_the_same_turn_does_not_f
     second.set(Some(handle.at(deadline, move || told.set(true)).unwrap()));
     reactor.block_on(sleep(Duration::from_millis(2))).unwrap();
     assert!(second.get().is_none() && !fired.get());
+}
+
+/// Wakers that are not a task's own lie in a table. Breaks if the job of the first one takes out
+/// the second: it would be woken early, and not when its own time has come.
+#[test]
+fn law_02_a_stale_wake_does_not_take_the_next_waker_in_the_slot() {
+    struct Wakes(AtomicU32);
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    fn arm(deadline: Instant, waker: &Arc<Wakes>) -> Sleep {
+        let mut sleep = sleep_until(deadline);
+        let waker = Waker::from(Arc::clone(waker));
+        assert!(sleep.poll_elapsed(&mut Context::from_waker(&waker)).is_pending());
+        sleep
+    }
+    let _numbers = numbers();
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let [first, second] = [0, 0].map(|none| Arc::new(Wakes(AtomicU32::new(none))));
+    let sleeps: Rc<RefCell<Option<Sleep>>> = Rc::default();
+    let (kept, next) = (Rc::clone(&sleeps), Arc::clone(&second));
+    let replace = move || {
+        drop(kept.take()); // due too: its job is in the ready queue
+        kept.replace(Some(arm(Instant::now() + Duration::from_secs(3600), &next)));
+    };
+    let (kept, waker) = (Rc::clone(&sleeps), Arc::clone(&first));
+    let both = reactor.block_on(async move {
+        let deadline = Instant::now() + Duration::from_millis(1);
+        handle.at(deadline, replace).unwrap();
+        kept.replace(Some(arm(deadline, &waker)));
+        sleep_until(deadline).await;
+    });
+    both.unwrap();
+    assert_eq!([&first, &second].map(|wakes| wakes.0.load(Ordering::Relaxed)), [0, 0]);
+    assert_eq!(Arc::strong_count(&second), 2, "the second one waits in the table");
+    drop(sleeps.take());
+    assert_eq!(Arc::strong_count(&second), 1);
 }
 
 // What the tests are made of.

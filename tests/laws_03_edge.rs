@@ -377,6 +377,37 @@ fn law_03_a_writer_is_woken_although_its_peer_floods_what_nobody_reads() {
     reader.join().unwrap();
 }
 
+/// A stream that was registered for reading alone, because nobody had yet waited for room: its first
+/// wait for room must reach the kernel.
+#[test]
+fn law_03_a_stream_registered_by_its_reader_wakes_its_writer() {
+    let mut reactor = Reactor::new().unwrap();
+    let (ours, mut theirs) = tcp_pair();
+    let ours = Rc::new(TcpStream::from_std(ours).unwrap());
+    let (written, full) = (Rc::new(Cell::new(0_usize)), Rc::new(Cell::new(false)));
+    let stream = Rc::clone(&ours);
+    reactor.handle().spawn_detached(async move {
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+        stream.read(&mut [0]).await.unwrap();
+    });
+    assert!(write_byte(&mut theirs, 0));
+    turn_at_once(&mut reactor, 10);
+    let (count, filled) = (Rc::clone(&written), Rc::clone(&full));
+    reactor.handle().spawn_detached(async move {
+        let block = vec![7; 1 << 16];
+        while let Ok(n) = ours.try_write(&block) {
+            count.set(count.get() + n);
+        }
+        filled.set(true);
+        count.set(count.get() + ours.write(&block).await.unwrap());
+    });
+    turn_until(&mut reactor, "a full socket", || full.get());
+    let before = written.get();
+    turn_at_once(&mut reactor, 10);
+    theirs.read_exact(&mut vec![0; before]).unwrap();
+    turn_until(&mut reactor, "room", || written.get() > before);
+}
+
 // Several who wait.
 
 /// Two tasks on one side of a stream: a report that wakes only the first leaves the second for

@@ -23,12 +23,12 @@ use std::pin::Pin;
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use squall_reactor::{
     Error, Handle, Interest, Io, JoinHandle, Next, Reactor, Registration, Remote, Side, Sleep,
-    Timer, Trigger, net, sleep, timeout,
+    Timer, Trigger, net, sleep, sleep_until, timeout,
 };
 
 const CASE: &str = "SQUALL_LAWS_06_CASE";
@@ -76,6 +76,7 @@ const CASES: &[(&str, fn())] = cases![
     law_06_a_second_reactor_in_the_child_works,
     law_06_a_second_reactor_works_inside_a_callback_of_the_inherited_one,
     law_06_futures_of_the_parent_end_in_the_childs_reactor,
+    law_06_calls_that_wait_in_the_mailbox_are_leaked_in_a_child,
     law_06_threads_that_vanish_leave_no_lock_behind,
 ];
 
@@ -714,11 +715,13 @@ fn law_06_a_second_reactor_works_inside_a_callback_of_the_inherited_one() {
 /// Breaks if the child waits for ever for what only the parent's reactor can end.
 fn law_06_futures_of_the_parent_end_in_the_childs_reactor() {
     let mut all = Everything::new();
-    let mut short = {
-        let mut short = sleep(Duration::from_millis(20));
-        arm(all.reactor.as_mut().unwrap(), &mut short);
-        short
-    };
+    let mut short = armed(all.reactor.as_mut().unwrap(), Duration::from_millis(20));
+    let foreign = poll_fn(|_| {
+        let mut foreign = sleep(Duration::from_millis(20));
+        assert!(foreign.poll_elapsed(&mut Context::from_waker(Waker::noop())).is_pending());
+        Poll::Ready(foreign)
+    });
+    let mut foreign = all.reactor.as_mut().unwrap().block_on(foreign).unwrap();
     in_child(How::Fork, || {
         let mut second = Reactor::new().unwrap();
         let joined = second.block_on(all.task.take().unwrap()).unwrap();
@@ -734,11 +737,40 @@ fn law_06_futures_of_the_parent_end_in_the_childs_reactor() {
         let deadline = short.deadline();
         second.block_on(&mut short).unwrap();
         assert!(Instant::now() >= deadline, "a sleep goes on in the child, and is not early");
+        let polled = second.block_on(async {
+            let deadline = foreign.deadline();
+            let mut poll = || foreign.poll_elapsed(&mut Context::from_waker(Waker::noop()));
+            let _ = poll();
+            sleep_until(deadline + Duration::from_millis(1)).await;
+            poll()
+        });
+        assert!(polled.unwrap().is_ready(), "also where the same waker polls it");
     });
     all.assert_alive();
 }
 
 // Threads.
+
+/// To drop them is to empty the channel, and that waits for whoever was just sending: for ever, if
+/// the fork did not copy it.
+fn law_06_calls_that_wait_in_the_mailbox_are_leaked_in_a_child() {
+    let mut all = Everything::new();
+    let kept = Arc::new(());
+    let sent = Arc::clone(&kept);
+    all.remote.call(move |_| drop(sent)).unwrap();
+    for after_fork in [false, true] {
+        in_child(How::Fork, || {
+            if after_fork {
+                all.reactor.as_mut().unwrap().after_fork().unwrap();
+            }
+            drop(all.reactor.take());
+            all.drop_the_rest();
+            assert_eq!(Arc::strong_count(&kept), 2, "after_fork: {after_fork}");
+        });
+    }
+    all.assert_alive();
+    assert_eq!(Arc::strong_count(&kept), 1, "the parent has run it");
+}
 
 /// A fork copies the calling thread alone: whatever lock another one holds stays held for ever.
 fn law_06_threads_that_vanish_leave_no_lock_behind() {
@@ -817,8 +849,7 @@ impl Everything {
         let timer = arm_timer(&handle, Duration::from_millis(1), &fired);
         let (source, io_peer) = pair();
         let io = Io::new(source, READABLE);
-        let mut armed = sleep(HOUR);
-        arm(&mut reactor, &mut armed);
+        let armed = armed(&mut reactor, HOUR);
         let polls: Rc<Cell<u32>> = Rc::default();
         let waker = spawn_for_its_waker(&mut reactor, &polls);
         let read = io.with(Side::Read, |mut source| source.read(&mut [0]));
@@ -991,9 +1022,13 @@ fn arm_timer(handle: &Handle, delay: Duration, fired: &Rc<Cell<u32>>) -> Timer {
     handle.after(delay, move || fired.set(fired.get() + 1)).unwrap()
 }
 
-fn arm(reactor: &mut Reactor, sleep: &mut Sleep) {
-    let armed = poll_fn(|cx| Poll::Ready(sleep.poll_elapsed(cx)));
-    assert!(reactor.block_on(armed).unwrap().is_pending());
+fn armed(reactor: &mut Reactor, delay: Duration) -> Sleep {
+    let armed = poll_fn(|cx| {
+        let mut sleep = sleep(delay); // made here, so that it cannot be over yet
+        assert!(sleep.poll_elapsed(cx).is_pending());
+        Poll::Ready(sleep)
+    });
+    reactor.block_on(armed).unwrap()
 }
 
 fn spawn_for_its_waker(reactor: &mut Reactor, polls: &Rc<Cell<u32>>) -> Waker {
@@ -1011,7 +1046,7 @@ fn spawn_for_its_waker(reactor: &mut Reactor, polls: &Rc<Cell<u32>>) -> Waker {
 fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let future: Pin<&mut F> = future.as_mut();
-    match future.poll(&mut std::task::Context::from_waker(Waker::noop())) {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }

@@ -199,3 +199,32 @@ fn counter() -> Rc<Cell<u64>> {
 fn add(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
+
+/// A task that is behind its deadlines catches up without holding the loop. Broken by a timer that is due
+/// and costs nothing of what one poll may complete.
+#[test]
+fn law_07_a_task_that_is_behind_its_deadlines_lets_others_run() {
+    let behind = std::time::Instant::now();
+    let mut reactor = squall_reactor::Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let caught_up = std::rc::Rc::new(std::cell::Cell::new(0_u64));
+    let count = std::rc::Rc::clone(&caught_up);
+    handle.spawn_detached(async move {
+        loop {
+            squall_reactor::sleep_until(behind).await;
+            count.set(count.get() + 1);
+        }
+    });
+    let others = std::rc::Rc::new(std::cell::Cell::new(0_u64));
+    let other = std::rc::Rc::clone(&others);
+    handle.spawn_detached(async move {
+        loop {
+            other.set(other.get() + 1);
+            squall_reactor::yield_now().await;
+        }
+    });
+    for _ in 0..10 {
+        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+    }
+    assert!(others.get() >= 10 && caught_up.get() >= 10, "{others:?} {caught_up:?}");
+}

@@ -385,3 +385,35 @@ fn sleeps(traced: &Trace) -> usize {
     };
     waits.filter(|call| timeout(call) != 0).count()
 }
+
+/// A waker may share its data with the task's own and have another table: it must be the one that is
+/// woken. Broken by comparing the data alone.
+#[test]
+fn law_09_a_waker_that_wraps_the_tasks_own_is_woken_itself() {
+    use std::sync::Mutex;
+    use std::task::{Context, RawWaker, RawWakerVTable, Waker};
+    static WOKEN: AtomicU64 = AtomicU64::new(0);
+    static INNER: Mutex<Option<Waker>> = Mutex::new(None);
+    fn wake(_: *const ()) {
+        WOKEN.fetch_add(1, Ordering::Relaxed);
+        if let Some(inner) = &*INNER.lock().unwrap() {
+            inner.wake_by_ref();
+        }
+    }
+    static TABLE: RawWakerVTable =
+        RawWakerVTable::new(|data| RawWaker::new(data, &TABLE), wake, wake, |_| {});
+    let mut reactor = Reactor::new().unwrap();
+    reactor
+        .block_on(async {
+            let mut sleep = squall_reactor::sleep(Duration::from_millis(5));
+            std::future::poll_fn(|cx| {
+                *INNER.lock().unwrap() = Some(cx.waker().clone());
+                // SAFETY: the table's functions never look at the data.
+                let wrapper = unsafe { Waker::from_raw(RawWaker::new(cx.waker().data(), &TABLE)) };
+                sleep.poll_elapsed(&mut Context::from_waker(&wrapper))
+            })
+            .await;
+        })
+        .unwrap();
+    assert_eq!(WOKEN.load(Ordering::Relaxed), 1);
+}

@@ -186,3 +186,37 @@ fn unsafe_stands_in_sys_alone() {
         }
     }
 }
+
+// A page of the reference that only names its methods does not show how they go together.
+#[test]
+fn every_public_type_has_an_example() {
+    let inner = ["state", "sys", "protocol"];
+    for crate_name in ["reactor", "http"] {
+        for (name, path) in files(crate_name) {
+            if inner.contains(&name.split("::").next().unwrap_or_default()) {
+                continue;
+            }
+            let text = read(path);
+            let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+            let mut has_example = false;
+            for line in text.lines() {
+                let declared = ["pub struct ", "pub enum ", "pub trait "]
+                    .iter()
+                    .find_map(|kind| line.strip_prefix(kind));
+                match declared {
+                    Some(declared) => {
+                        let exempt = declared.starts_with("Serials"); // the core's
+                        assert!(
+                            has_example || exempt,
+                            "{crate_name}'s {name}: {declared} no example"
+                        );
+                        has_example = false;
+                    }
+                    None if line.starts_with("/// ```") => has_example = true,
+                    None if line.starts_with("///") || line.starts_with("#[") => {}
+                    None => has_example = false,
+                }
+            }
+        }
+    }
+}

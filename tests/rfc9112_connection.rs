@@ -103,6 +103,21 @@ fn rfc9112_9_3_an_unread_body_is_drained_up_to_64_kib() {
     expect(&server, "chunks: nobody knows how many", request, 200, Closed);
 }
 
+/// A plain close would reset a client that sends the rest of its body, and the answer with it.
+#[test]
+fn rfc9112_9_6_after_close_an_unread_body_does_not_cost_the_answer() {
+    let server = service();
+    for (len, path) in [(5, "/unread"), (100_000, "/unread"), (5, "/nowhere"), (5, "/probe")] {
+        let mut client = server.connect();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close");
+        client.send(format!("{head}\r\nContent-Length: {len}\r\n\r\n"));
+        let answer = client.answer("POST");
+        assert!(answer.says_close(), "{path}: {answer:?}");
+        client.send("b".repeat(len));
+        client.expect_end();
+    }
+}
+
 /// The head goes out first, so it must be right whatever the client then sends.
 #[test]
 fn rfc9112_9_3_whether_an_unread_body_is_drained_is_said_before_it_has_come() {

@@ -19,6 +19,10 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::protocol::{BodyReader, BodyState};
 
+/// Reads of a body before the others get their turn: a client that sends as fast as it is read must
+/// not hold the loop (law 7).
+const READS: u8 = 4;
+
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What the connection must know of a body while the handler holds it.
@@ -57,9 +61,24 @@ pub struct Body<'a> {
     /// The client waits for a 100 before it sends (RFC 9110, 10.1.1); so much of it is unsent.
     pub(crate) continue_owed: &'static [u8],
     pub(crate) progress: &'a Progress,
+    /// Reads in a row that found something.
+    pub(crate) in_a_row: u8,
 }
 
 /// Why a body could not be read.
+///
+/// # Examples
+/// ```
+/// use squall_http::{BodyError, Request, Response};
+///
+/// async fn length(request: &mut Request<'_>) -> Response {
+///     match request.body().bytes().await {
+///         Ok(bytes) => Response::text(format!("{}\n", bytes.len())),
+///         Err(BodyError::Http(error)) => Response::error(error.status(), error.message()),
+///         Err(error) => Response::text(format!("{error:?}\n")), // nobody will read it
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -146,14 +165,23 @@ impl Body<'_> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        if self.in_a_row == READS {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match self.stream.poll_read(cx, self.window.space()).map_err(BodyError::Io)? {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.in_a_row = 0;
+                Poll::Pending
+            }
             Poll::Ready(0) => {
                 self.reader.end_of_input();
                 Poll::Ready(Err(BodyError::Http(Error::BodyIncomplete)))
             }
             Poll::Ready(n) => {
                 self.window.fill(n);
+                self.in_a_row += 1;
                 Poll::Ready(Ok(()))
             }
         }
@@ -207,9 +235,32 @@ impl fmt::Debug for Content {
 }
 
 /// Makes a response's content piece by piece, when there is room for it.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Produce, Response};
+/// use std::io;
+/// use std::task::{Context, Poll};
+///
+/// struct Countdown(u32);
+///
+/// impl Produce for Countdown {
+///     fn poll_produce(&mut self, _: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>> {
+///         out.extend_from_slice(format!("{}\n", self.0).as_bytes());
+///         self.0 = self.0.saturating_sub(1);
+///         Poll::Ready(Ok(self.0 > 0))
+///     }
+/// }
+///
+/// let response = Response::produced("text/plain", None, Countdown(10));
+/// # drop(response);
+/// ```
 pub trait Produce {
     /// Appends the next piece to `out`: some kilobytes are a good size. `Ready(Ok(false))` when the
-    /// content has ended (what was appended by that call still counts).
+    /// content has ended (what was appended by that call still counts). Who answers `Pending` has
+    /// appended nothing and wakes `cx` later; what came before is sent meanwhile, and if the client
+    /// resets, the producer is dropped. It is also dropped when the content has been sent, and
+    /// unasked if the response has no content (HEAD).
     ///
     /// # Errors
     /// An error cuts the response off, so that the client sees that it is incomplete.

@@ -67,6 +67,15 @@ pub struct ChunkDecoder {
 }
 
 /// What a call of [`ChunkDecoder::decode`] has found.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, chunked::{ChunkDecoder, Decoded, Piece}};
+///
+/// let decoded = ChunkDecoder::new().decode(b"2\r\nhi\r\n", 100, &Limits::default())?;
+/// assert_eq!(decoded, Decoded { consumed: 5, piece: Piece::Data(3..5) });
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// So many bytes at the front of the buffer are done with; the next call begins after them.
@@ -77,6 +86,16 @@ pub struct Decoded {
 }
 
 /// A piece of a chunked body.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, chunked::{ChunkDecoder, Piece}};
+///
+/// let (mut decoder, limits) = (ChunkDecoder::new(), Limits::default());
+/// assert_eq!(decoder.decode(b"0\r", 100, &limits)?.piece, Piece::More);
+/// assert_eq!(decoder.decode(b"\n\r\n", 100, &limits)?.piece, Piece::End(1..3));
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Nothing: more bytes are needed behind those that are not consumed.
@@ -310,38 +329,12 @@ impl ChunkExtension {
 
 /// What must be known before the content and is therefore dropped from trailers: framing, routing,
 /// modifiers, authentication, and the content's own form (RFC 9110, 6.5.1).
-const NOT_IN_TRAILERS: &[&str] = &[
-    "Authorization",
-    "Cache-Control",
-    "Connection",
-    "Content-Encoding",
-    "Content-Length",
-    "Content-Range",
-    "Content-Type",
-    "Cookie",
-    "Expect",
-    "Forwarded",
-    "Host",
-    "If-Match",
-    "If-Modified-Since",
-    "If-None-Match",
-    "If-Range",
-    "If-Unmodified-Since",
-    "Keep-Alive",
-    "Max-Forwards",
-    "Pragma",
-    "Proxy-Authorization",
-    "Proxy-Connection",
-    "Range",
-    "Set-Cookie",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-];
+const NOT_IN_TRAILERS: &str = "\
+    Authorization Cache-Control Connection Content-Encoding Content-Length Content-Range
+    Content-Type Cookie Expect Forwarded Host If-Match If-Modified-Since If-None-Match If-Range
+    If-Unmodified-Since Keep-Alive Max-Forwards Pragma Proxy-Authorization Proxy-Connection
+    Range Set-Cookie TE Trailer Transfer-Encoding Upgrade X-Forwarded-For X-Forwarded-Host
+    X-Forwarded-Proto";
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! exchange is over. Next: `server`.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
 
 use crate::drain::Connections;
-use crate::exchange::Finished;
+use crate::exchange::{Finished, later};
 use crate::limits::Limits;
 use crate::protocol::After;
 use crate::slots::{Slot, Slots, Workspace};
@@ -48,7 +49,7 @@ impl<F, M> Connection<F, M> {
     /// A connection that has just been accepted. Its first byte may take as long as that of any
     /// later request.
     pub(crate) fn new(service: &Rc<Service<F, M>>, stream: TcpStream) -> Self {
-        let deadline = sleep_until(service.handle.now() + service.limits.idle_timeout);
+        let deadline = sleep_until(later(service.handle.now(), service.limits.idle_timeout));
         let key = service.connections.open();
         Self { stage: Stage::Idle(stream), deadline, service: Rc::clone(service), key }
     }
@@ -88,11 +89,21 @@ where
                     let Some(exchange) = slot.as_mut().as_pin_mut() else {
                         return Poll::Ready(());
                     };
-                    let Poll::Ready(finished) = exchange.poll(cx) else {
-                        // A long one: the idle deadline must not wake the loop meanwhile.
-                        this.deadline.disarm();
-                        this.stage = Stage::Busy(slot);
-                        return Poll::Pending;
+                    // What a handler left behind may panic in its drop; that ends its own
+                    // connection, and not the loop.
+                    let finished = match catch_unwind(AssertUnwindSafe(|| exchange.poll(cx))) {
+                        Ok(Poll::Ready(finished)) => finished,
+                        Ok(Poll::Pending) => {
+                            // A long one: the idle deadline must not wake the loop meanwhile.
+                            this.deadline.disarm();
+                            this.stage = Stage::Busy(slot);
+                            return Poll::Pending;
+                        }
+                        Err(_) => {
+                            this.stage = Stage::Busy(slot);
+                            this.abort();
+                            return Poll::Ready(());
+                        }
                     };
                     this.service.slots.give_slot(slot);
                     this.service.slots.give_space(finished.space);
@@ -100,7 +111,7 @@ where
                         return Poll::Ready(());
                     }
                     let now = this.service.handle.now();
-                    this.deadline.reset(now + this.service.limits.idle_timeout);
+                    this.deadline.reset(later(now, this.service.limits.idle_timeout));
                     this.stage = Stage::Idle(finished.stream);
                 }
                 Stage::Ended => return Poll::Ready(()),
@@ -126,7 +137,11 @@ impl<F, M> Connection<F, M> {
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Idle(_) | Stage::Ended => {}
-            Stage::Busy(slot) => self.service.slots.give_slot(slot),
+            Stage::Busy(slot) => {
+                let give = AssertUnwindSafe(|| self.service.slots.give_slot(slot));
+                // A panic in the drop of a handler's value: the slot is lost with it.
+                let _ = catch_unwind(give);
+            }
         }
     }
 }

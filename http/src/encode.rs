@@ -91,6 +91,14 @@ impl HeaderLines {
 }
 
 /// What the encoder must know of the request that is answered.
+///
+/// # Examples
+/// ```
+/// use squall_http::{encode::Asked, framing::Persistence};
+///
+/// let asked = Asked { persistence: Persistence::Keep, ..Asked::UNKNOWN };
+/// assert_eq!(asked.closing().persistence, Persistence::Close);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The method, `None` for one that is not known.
@@ -123,6 +131,16 @@ impl Asked {
 }
 
 /// The length of a response's content. For HEAD and 304 it is what GET would have sent.
+///
+/// # Examples
+/// ```
+/// use squall_http::{StatusCode, date::Date, encode::*};
+///
+/// let (mut out, lines, date) = (Vec::new(), HeaderLines::new(), Date::new(0));
+/// let promise =
+///     encode_head(&mut out, StatusCode::OK, Asked::UNKNOWN, Length::Unknown, &lines, &date);
+/// assert_eq!(promise.transfer, Transfer::Chunked);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// So many bytes.
@@ -132,6 +150,16 @@ pub enum Length {
 }
 
 /// How the content follows the head.
+///
+/// # Examples
+/// ```
+/// use squall_http::{StatusCode, date::Date, encode::*};
+///
+/// let (mut out, lines, date) = (Vec::new(), HeaderLines::new(), Date::new(0));
+/// let old = Asked { minor_version: 0, ..Asked::UNKNOWN }; // HTTP/1.0 knows no chunks
+/// let promise = encode_head(&mut out, StatusCode::OK, old, Length::Unknown, &lines, &date);
+/// assert_eq!(promise.transfer, Transfer::UntilClose);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
     /// Not at all, whatever the handler has.
@@ -145,6 +173,16 @@ pub enum Transfer {
 }
 
 /// What a head has promised to the client.
+///
+/// # Examples
+/// ```
+/// use squall_http::{StatusCode, date::Date, encode::*};
+///
+/// let (mut out, lines, date) = (Vec::new(), HeaderLines::new(), Date::new(0));
+/// let no_content = StatusCode::NO_CONTENT;
+/// let promise = encode_head(&mut out, no_content, Asked::UNKNOWN, Length::Known(9), &lines, &date);
+/// assert_eq!(promise, Promise { transfer: Transfer::Nothing, keep: false });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Promise {
@@ -207,6 +245,16 @@ pub fn encode_head(
 
 /// Appends the whole response to a request that is refused: head and one line of text that says
 /// why (no text to HEAD). The connection is closed unless [`Error::keeps_connection`].
+///
+/// # Examples
+/// ```
+/// use squall_http::{Error, date::Date, encode::{Asked, encode_error}};
+///
+/// let mut out = Vec::new();
+/// let promise = encode_error(&mut out, Error::BareLf, Asked::UNKNOWN, &Date::new(0));
+/// assert!(out.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+/// assert!(!promise.keep);
+/// ```
 pub fn encode_error(out: &mut Vec<u8>, error: Error, asked: Asked, date: &Date) -> Promise {
     let asked = if error.keeps_connection() { asked } else { asked.closing() };
     let text = error.message();

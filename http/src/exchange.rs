@@ -12,12 +12,12 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use squall_reactor::net::TcpStream;
-use squall_reactor::{Handle, sleep_until, yield_now};
+use squall_reactor::{Handle, Side, sleep_until, yield_now};
 
-use crate::body::{Body, Content, Progress, owed};
+use crate::body::{Body, Content, Produce, Progress, owed};
 use crate::date::Date;
 use crate::encode::{
     Asked, LAST_CHUNK, Length, Transfer, begin_chunk, encode_error, encode_head, end_chunk,
@@ -41,7 +41,7 @@ const COPY_BYTES: usize = 4 << 10;
 /// Requests of one batch before the others get their turn (law 7).
 const BATCH: usize = 64;
 /// How long a closing connection may go on sending.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// Connections that may linger at once; beyond it they are closed.
 const MAX_LINGERING: usize = 1024;
 
@@ -150,9 +150,10 @@ where
                     read => read?,
                 },
                 false => {
-                    let begun = *begun.get_or_insert(self.handle.now());
+                    // A reading of its own: in a long turn the turn's is older than the bytes.
+                    let begun = *begun.get_or_insert_with(Instant::now);
                     let read = poll_fn(|cx| stream.poll_read(cx, space.buffer.space()));
-                    match until(begun + self.limits.head_timeout, read).await {
+                    match until(later(begun, self.limits.head_timeout), read).await {
                         Some(read) => read?,
                         None => return Ok(Heard::Wrong(Error::HeadTimeout)),
                     }
@@ -212,6 +213,7 @@ where
                 max_bytes: self.limits.max_body_bytes,
                 continue_owed: owed(waits),
                 progress: &progress,
+                in_a_row: 0,
             },
             params: Vec::new(),
         };
@@ -228,7 +230,10 @@ where
                     Some(response) => response,
                     None => {
                         self.cancelled.set(self.cancelled.get() + 1);
-                        return Ok(After::Reset);
+                        // The answers before it were given, and a reset would discard what the
+                        // client has not yet received of them.
+                        send_rest(stream, out, true).await?;
+                        return Ok(After::Close);
                     }
                 }
             }
@@ -305,7 +310,7 @@ where
 
     /// Reads a short body to its end. False if it did not end well or in time.
     async fn drain(&self, body: &mut Body<'_>) -> bool {
-        let deadline = self.handle.now() + self.limits.head_timeout;
+        let deadline = later(self.handle.now(), self.limits.head_timeout);
         let drained = until(deadline, async {
             loop {
                 match body.chunk().await {
@@ -397,6 +402,22 @@ fn poll_caught(
     })
 }
 
+/// `start + delay`; where `Instant` cannot hold the sum, a year on.
+pub(crate) fn later(start: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    start.checked_add(delay).unwrap_or_else(|| start + FAR)
+}
+
+/// Asks a producer; its panic cuts its own answer off, and harms nobody else.
+fn produce_caught(
+    producer: &mut dyn Produce,
+    cx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Poll<io::Result<bool>> {
+    catch_unwind(AssertUnwindSafe(|| producer.poll_produce(cx, out)))
+        .unwrap_or_else(|_| Poll::Ready(Err(io::ErrorKind::Other.into())))
+}
+
 /// `future`, or `None` if the deadline passes first.
 async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
@@ -440,19 +461,15 @@ async fn send_content(
                 Transfer::Length(length) => length,
                 _ => u64::MAX,
             };
+            let mut unyielded = 0;
             loop {
-                let chunk = (transfer == Transfer::Chunked).then(|| begin_chunk(out));
-                let start = out.len();
-                let go_on = match poll_fn(|cx| producer.poll_produce(cx, out)).await {
-                    Ok(go_on) => go_on,
-                    Err(_) => return Ok(false),
+                let chunked = transfer == Transfer::Chunked;
+                let Some((made, go_on)) = next_piece(stream, out, &mut *producer, chunked).await?
+                else {
+                    return Ok(false);
                 };
-                let made = (out.len() - start) as u64;
-                if let Some(chunk) = chunk {
-                    end_chunk(out, chunk);
-                }
-                let Some(rest) = left.checked_sub(made) else {
-                    out.truncate(start);
+                let Some(rest) = left.checked_sub(made as u64) else {
+                    out.truncate(out.len() - made);
                     return Ok(false);
                 };
                 left = rest;
@@ -460,7 +477,13 @@ async fn send_content(
                     break;
                 }
                 if out.len() >= COPY_BYTES * 4 {
+                    unyielded += out.len();
                     send_rest(stream, out, false).await?;
+                }
+                if unyielded >= MAX_OUT_BYTES {
+                    // A client that reads as fast as this must not hold the loop (law 7).
+                    unyielded = 0;
+                    yield_now().await;
                 }
             }
             match transfer {
@@ -471,6 +494,44 @@ async fn send_content(
             Ok(true)
         }
     }
+}
+
+/// Appends the producer's next piece to `out`: its bytes, and whether more follow; `None` if it has
+/// failed. While it has none, what was made before is sent, and a reset ends the wait: the client
+/// has left, and will not be told by a write, since there is none.
+async fn next_piece(
+    stream: &TcpStream,
+    out: &mut Vec<u8>,
+    producer: &mut dyn Produce,
+    chunked: bool,
+) -> io::Result<Option<(usize, bool)>> {
+    let begin = |out: &mut Vec<u8>| {
+        let before = out.len();
+        let chunk = chunked.then(|| begin_chunk(out));
+        (before, chunk, out.len())
+    };
+    let (before, mut chunk, mut start) = begin(out);
+    let mut produced = poll_fn(|cx| Poll::Ready(produce_caught(producer, cx, out))).await;
+    if produced.is_pending() {
+        out.truncate(before);
+        send_rest(stream, out, false).await?;
+        (_, chunk, start) = begin(out);
+        produced = Poll::Ready(
+            poll_fn(|cx| match produce_caught(producer, cx, out) {
+                Poll::Pending => stream
+                    .poll_ready(cx, Side::HungUp)
+                    .map(|_| Err(io::ErrorKind::ConnectionReset.into())),
+                produced => produced,
+            })
+            .await,
+        );
+    }
+    let Poll::Ready(Ok(go_on)) = produced else { return Ok(None) };
+    let made = out.len() - start;
+    if let Some(chunk) = chunk {
+        end_chunk(out, chunk);
+    }
+    Ok(Some((made, go_on)))
 }
 
 /// Sends `out` and `bytes` without copying the second behind the first.

@@ -11,6 +11,14 @@ use crate::head::RequestHead;
 use crate::headers::Steering;
 
 /// How the end of a request's body is known.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Error, framing::Framing};
+///
+/// assert_eq!(Framing::Length(5).within(4), Err(Error::BodyTooLarge));
+/// assert_eq!(Framing::Chunked.within(4), Ok(Framing::Chunked)); // the decoder counts
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.
@@ -82,6 +90,17 @@ fn framing_of_body(head: &RequestHead<'_>) -> Result<Framing, Error> {
 }
 
 /// Whether and how the client lets the connection go on after this request.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, framing::{Persistence, persistence}, head::HeadParser};
+///
+/// let bytes = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// assert_eq!(persistence(&parser.head(bytes)), Persistence::KeepAndSay);
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// Close after the response, and leave the rest unread.
@@ -112,6 +131,18 @@ pub fn persistence(head: &RequestHead<'_>) -> Persistence {
 }
 
 /// What the client waits for before it sends its body.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, framing::{Expectation, expectation, framing}, head::HeadParser};
+///
+/// let bytes = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// let head = parser.head(bytes);
+/// assert_eq!(expectation(&head, framing(&head)?)?, Expectation::Continue);
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// Nothing.
@@ -142,6 +173,17 @@ pub fn expectation(head: &RequestHead<'_>, framing: Framing) -> Result<Expectati
 
 /// Whether the client offers to go on with this protocol: it stands in Upgrade, and Connection
 /// names `upgrade` (RFC 9110, 7.8). HTTP/1.0 cannot.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, framing::offers_upgrade, head::HeadParser};
+///
+/// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// assert!(offers_upgrade(&parser.head(bytes), "websocket"));
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 pub fn offers_upgrade(head: &RequestHead<'_>, protocol: &str) -> bool {
     let has = |steering, element: &[u8]| {
         let mut every = head.fields().every(steering).flat_map(elements);

@@ -187,6 +187,19 @@ impl Default for HeadParser {
 }
 
 /// A request head: the parser's spans together with the bytes.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, Method, head::HeadParser};
+///
+/// let bytes = b"GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// let head = parser.head(bytes);
+/// assert_eq!((head.method(), head.path()), (Some(Method::Get), &b"/a"[..]));
+/// assert_eq!((head.query(), head.host()), (Some(&b"b"[..]), Some(&b"c"[..])));
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     bytes: &'a [u8],

@@ -13,6 +13,14 @@ use crate::error::Error;
 use crate::grammar::{TCHAR, is, name_stops, skip, skip_words, trim_ows, value_stops, word};
 
 /// The field lines of one head or trailer section, without their bytes. Made once, used again.
+///
+/// # Examples
+/// ```
+/// use squall_http::headers::HeadSpans;
+///
+/// let spans = HeadSpans::new();
+/// assert_eq!(spans.capacity_bytes(), 0); // it grows with the first head, and is kept
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct HeadSpans {
     lines: Vec<Span>,
@@ -80,11 +88,11 @@ impl HeadSpans {
         }
     }
 
-    /// Forgets the lines whose name is in `names`.
-    pub(crate) fn drop_lines(&mut self, bytes: &[u8], names: &[&str]) {
+    /// Forgets the lines whose name is in `names`, a list with spaces between.
+    pub(crate) fn drop_lines(&mut self, bytes: &[u8], names: &str) {
         self.lines.retain(|span| {
             let name = &bytes[span.name()];
-            !names.iter().any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
+            !names.split_ascii_whitespace().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
         });
         self.steering = [Found::NONE; Steering::COUNT];
     }

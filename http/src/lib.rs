@@ -28,6 +28,15 @@ mod drain;
 mod connection;
 mod server;
 
+pub mod stream;
+pub mod timeout;
+pub mod sse;
+pub mod proxy;
+pub mod access_log;
+pub mod metrics;
+mod conditional;
+pub mod files;
+
 pub use body::{Body, BodyError, Produce};
 pub use error::Error;
 pub use limits::Limits;
@@ -35,7 +44,7 @@ pub use method::Method;
 pub use request::Request;
 pub use response::Response;
 pub use router::{RouteError, Router};
-pub use server::{Server, Serving};
+pub use server::{Server, ServerStats, Serving};
 pub use status::StatusCode;
 pub use target::TargetForm;
 pub use watch::Fin;

@@ -7,6 +7,14 @@
 use std::fmt;
 
 /// A method that Squall knows.
+///
+/// # Examples
+/// ```
+/// use squall_http::Method;
+///
+/// assert_eq!(Method::from_bytes(b"PATCH"), Some(Method::Patch));
+/// assert_eq!(Method::Patch.to_string(), "PATCH");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Transfer a representation of the target.

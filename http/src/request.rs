@@ -14,6 +14,17 @@ use crate::headers::Fields;
 use crate::method::Method;
 
 /// A request.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response};
+///
+/// async fn hello(request: &mut Request<'_>) -> Response {
+///     let name = request.param("name").unwrap_or("world").to_owned();
+///     let length = request.body().bytes().await.map_or(0, |body| body.len());
+///     Response::text(format!("hello {name}, {length} bytes for {}\n", request.method()))
+/// }
+/// ```
 pub struct Request<'a> {
     pub(crate) head: RequestHead<'a>,
     pub(crate) method: Method,

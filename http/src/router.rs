@@ -47,6 +47,16 @@ pub struct Router {
 }
 
 /// Why a route could not be added: its pattern is not one, or collides with another.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Router};
+///
+/// let root = async |_: &mut Request<'_>| Response::text("hello\n");
+/// let twice = Router::new().get("/{a}", root)?.get("/{b}", root);
+/// assert!(twice.is_err());
+/// # Ok::<(), squall_http::RouteError>(())
+/// ```
 #[derive(Debug)]
 pub struct RouteError(matchit::InsertError);
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use squall_reactor::net::{TcpListener, TcpStream};
@@ -64,6 +64,7 @@ pub struct Server<H> {
     fin: Fin,
     max_connections: usize,
     sockets: Vec<std::net::TcpListener>,
+    stats: ServerStats,
 }
 
 impl<H> Server<H>
@@ -78,6 +79,7 @@ where
             fin: Fin::default(),
             max_connections: MAX_CONNECTIONS,
             sockets: Vec::new(),
+            stats: ServerStats::default(),
         }
     }
 
@@ -111,6 +113,13 @@ where
         self
     }
 
+    /// Shows the server's figures through `stats`, of which its own handlers may hold a clone.
+    #[must_use]
+    pub fn stats(mut self, stats: &ServerStats) -> Self {
+        self.stats = stats.clone();
+        self
+    }
+
     /// Starts serving on the reactor of `handle`. The server ends when the value is dropped.
     ///
     /// # Errors
@@ -130,6 +139,7 @@ where
         });
         let connections = Rc::new(Connections::new(self.max_connections));
         let counts = Rc::clone(&app) as Rc<dyn Counts>;
+        self.stats.servers.borrow_mut().push((Rc::downgrade(&counts), Rc::downgrade(&connections)));
         let service = Rc::new(Service {
             make: move |stream, space| exchange(Rc::clone(&app), stream, space),
             slots: Slots::new(),
@@ -160,6 +170,21 @@ impl<H> fmt::Debug for Server<H> {
 }
 
 /// A server that has been started; dropping it closes its listeners and resets its connections.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server};
+/// use squall_reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let server = Server::new(async |_: &mut Request<'_>| Response::text("hello\n"));
+/// let mut serving = server.add_sockets([listener]).start(&reactor.handle())?;
+/// assert_eq!(serving.connections(), 0);
+/// assert!(reactor.block_on(serving.shutdown(Duration::from_secs(5)))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Serving {
     listeners: Vec<Registration<TcpListener>>,
     connections: Rc<Connections>,
@@ -221,6 +246,63 @@ impl fmt::Debug for Serving {
     }
 }
 
+/// The figures of a server, or of several together; clones show the same. What it shows of a server
+/// begins with its start and ends with its end.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server, ServerStats};
+///
+/// let stats = ServerStats::default();
+/// let own = stats.clone();
+/// let server = Server::new(async move |_: &mut Request<'_>| {
+///     Response::text(format!("{} connections\n", own.connections()))
+/// })
+/// .stats(&stats);
+/// # drop(server);
+/// ```
+#[derive(Clone, Default)]
+pub struct ServerStats {
+    // Weak, because a handler that holds this belongs to the server.
+    servers: Rc<RefCell<Vec<Shown>>>,
+}
+
+/// A server as its figures are asked of it.
+type Shown = (Weak<dyn Counts>, Weak<Connections>);
+
+impl ServerStats {
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        let servers = self.servers.borrow();
+        servers.iter().filter_map(|(_, connections)| Some(connections.upgrade()?.len())).sum()
+    }
+
+    /// Requests whose head was read.
+    pub fn requests(&self) -> u64 {
+        self.sum(|counts| counts.requests())
+    }
+
+    /// Requests whose handler was dropped because its client had left.
+    pub fn cancelled(&self) -> u64 {
+        self.sum(|counts| counts.cancelled())
+    }
+
+    fn sum(&self, figure: impl Fn(&dyn Counts) -> u64) -> u64 {
+        let servers = self.servers.borrow();
+        servers.iter().filter_map(|(counts, _)| Some(figure(&*counts.upgrade()?))).sum()
+    }
+}
+
+impl fmt::Debug for ServerStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerStats")
+            .field("connections", &self.connections())
+            .field("requests", &self.requests())
+            .field("cancelled", &self.cancelled())
+            .finish()
+    }
+}
+
 /// What a server counts and can be told, whatever its handler's type.
 trait Counts {
     fn requests(&self) -> u64;
@@ -265,7 +347,9 @@ fn listen(
                 Next::Wait.progress(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait.progress(false),
-            Err(error) if is_shortage(&error) => {
+            // Somebody has shut the socket down: it will never accept again, and reports it for ever.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Next::Done.progress(true),
+            Err(error) if is_lasting(&error) => {
                 // The connection stays in the backlog, and the listener readable: without a rest the
                 // loop would spin (cause f).
                 let (handle, token) = (own.clone(), ready.token());
@@ -283,8 +367,8 @@ fn listen(
     registered.map_err(|(error, _)| error)
 }
 
-/// Descriptors or memory are short (accept(2)).
-fn is_shortage(error: &io::Error) -> bool {
+/// Descriptors or memory are short (accept(2)): the next accept would say so too.
+fn is_lasting(error: &io::Error) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ENOMEM: i32 = 12;

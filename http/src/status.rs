@@ -8,6 +8,14 @@
 use std::fmt;
 
 /// A status code from 100 to 599.
+///
+/// # Examples
+/// ```
+/// use squall_http::StatusCode;
+///
+/// assert_eq!(StatusCode::NOT_FOUND.to_string(), "404 Not Found");
+/// assert!(StatusCode::new(599).is_some_and(StatusCode::is_error));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusCode(u16);
 

@@ -9,6 +9,17 @@ use crate::grammar::split_authority;
 use crate::method::Method;
 
 /// How a target is written (RFC 9112, 3.2).
+///
+/// # Examples
+/// ```
+/// use squall_http::{Limits, TargetForm, head::HeadParser};
+///
+/// let bytes = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+/// let mut parser = HeadParser::new();
+/// parser.parse(bytes, &Limits::default())?;
+/// assert_eq!(parser.head(bytes).form(), TargetForm::Asterisk);
+/// # Ok::<(), squall_http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetForm {
     /// `/where?q=now`

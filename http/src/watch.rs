@@ -12,6 +12,14 @@ use squall_reactor::net::TcpStream;
 use crate::body::Progress;
 
 /// What it means that a client has finished sending while its request is handled.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Fin, Request, Response, Server};
+///
+/// let server = Server::new(async |_: &mut Request<'_>| Response::text("hello\n")).on_fin(Fin::Ask);
+/// # drop(server);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fin {
     /// It has left: the handler's future is dropped, and nothing is answered. So do hyper, Go and

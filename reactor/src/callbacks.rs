@@ -62,7 +62,7 @@ impl Local {
             return Ok(());
         }
         self.keep_callback(token, callback);
-        self.carry_out(order)?;
+        self.carry_out_again(order)?;
         if spins { self.name_spin(token) } else { Ok(()) }
     }
 

@@ -4,6 +4,17 @@
 //! left over is not lost: the next turn does not sleep. Next: `stats`.
 
 /// The budgets of one turn and the thresholds of the detector.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Config, Reactor};
+///
+/// let mut config = Config::default();
+/// config.jobs = 256; // fewer waits under load, less fairness
+/// let reactor = Reactor::builder().config(config).build()?;
+/// # drop(reactor);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config {

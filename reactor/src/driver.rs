@@ -231,16 +231,7 @@ impl Local {
     }
 
     fn run(self: &Rc<Self>, job: Job) -> Result<()> {
-        if !self.observers.any() {
-            return self.run_unobserved(job);
-        }
-        let observed = self.observe_job(job);
-        let result = self.run_unobserved(job);
-        drop(observed);
-        result
-    }
-
-    fn run_unobserved(self: &Rc<Self>, job: Job) -> Result<()> {
+        let _observed = if self.observers.any() { self.observe_job(job) } else { None };
         let token = job.token();
         match job.kind() {
             Kind::Source => return self.call_back(token),

@@ -10,6 +10,16 @@ use std::os::fd::RawFd;
 use std::sync::Mutex;
 
 /// Why an operation of this crate failed.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Handle};
+///
+/// match Handle::current() {
+///     Err(Error::NoReactor) => {} // here nothing turns
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -80,6 +90,11 @@ impl Error {
     /// An `io::Error` with the call that it came from.
     pub(crate) fn os(call: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Os { call, source }
+    }
+
+    /// The same, but an error of this crate that was made one of `io` is itself again.
+    pub(crate) fn of_io(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| source.downcast().unwrap_or_else(|source| Self::Os { call, source })
     }
 }
 
@@ -155,6 +170,20 @@ impl From<Error> for io::Error {
 }
 
 /// A panic that was caught, as a value.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Reactor};
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let task = handle.spawn(async { panic!("out of luck") });
+/// match reactor.block_on(task)? {
+///     Err(Error::Panicked(panic)) => assert_eq!(panic.message(), "out of luck"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Panic {
     message: String,
     // The payload is `Send` but not `Sync`, and an error should be both.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::{Error, Panic, Result};
-use crate::local::{Local, LocalFuture, OPERATIONS, allow_operations};
+use crate::local::{Identity, Local, LocalFuture, OPERATIONS, allow_operations};
 use crate::shared::{Header, Message};
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
@@ -29,6 +29,18 @@ use crate::trace::What;
 /// [`Error::Panicked`]; if its handle is gone, the panic unwinds out of the reactor's turn instead,
 /// so that it is not lost. A cancelled task gives [`Error::Cancelled`], and one of the parent, in a
 /// forked child, [`Error::Forked`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Reactor};
+/// use std::future::pending;
+///
+/// let mut reactor = Reactor::new()?;
+/// let task = reactor.handle().spawn(pending::<()>());
+/// assert!(task.abort());
+/// assert!(matches!(reactor.block_on(task)?, Err(Error::Cancelled)));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct JoinHandle<T> {
     join: Rc<Join<T>>,
     local: Rc<Local>,
@@ -171,7 +183,7 @@ impl Local {
         future: Pin<&mut F>,
         waker: &Waker,
     ) -> Poll<F::Output> {
-        let former = self.running.replace(Some((token, waker.data() as usize)));
+        let former = self.running.replace(Some((token, Identity::of(waker))));
         let operations = allow_operations(OPERATIONS);
         let restore = Restore { local: self, former, operations };
         let poll = future.poll(&mut Context::from_waker(waker));
@@ -230,7 +242,7 @@ impl Drop for ForgetOnPanic<'_> {
 /// Puts the former running task back, also when a poll panics.
 struct Restore<'a> {
     local: &'a Local,
-    former: Option<(Token, usize)>,
+    former: Option<(Token, Identity)>,
     operations: u32,
 }
 

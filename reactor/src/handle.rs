@@ -28,12 +28,41 @@ use crate::trace::Trace;
 /// # Threads and fork
 /// Not `Send`: other threads use [`Remote`](crate::Remote). In a forked child every method that can
 /// fail answers [`Error::Forked`] until `Reactor::after_fork`.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, yield_now};
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let task = handle.spawn(async {
+///     yield_now().await;
+///     6 * 7
+/// });
+/// assert_eq!(reactor.block_on(task)??, 42);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) local: Rc<Local>,
 }
 
 /// Names a timer that [`Handle::at`] or [`Handle::after`] armed.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let never = handle.after(Duration::from_secs(60), || unreachable!())?;
+/// assert!(handle.cancel(never));
+/// let stop = handle.clone();
+/// handle.after(Duration::from_millis(1), move || stop.stop())?;
+/// reactor.run()?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
     key: TimerKey,
@@ -60,7 +89,8 @@ impl Handle {
     ///
     /// # Errors
     /// With the source given back: [`Error::NotPollable`] for regular files, which epoll refuses
-    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Forked`], [`Error::Closed`].
+    /// (epoll_ctl(2), EPERM), [`Error::AlreadyRegistered`], [`Error::Argument`] for
+    /// [`Interest::ACCEPT_EXCLUSIVE`] with something else, [`Error::Forked`], [`Error::Closed`].
     #[track_caller]
     pub fn register<S, A>(
         &self,

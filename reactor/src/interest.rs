@@ -9,6 +9,16 @@ use std::ops::{BitOr, BitOrAssign};
 ///
 /// HUP and ERR are always reported (epoll_ctl(2)), asked for or not, unless the interest is
 /// [`NONE`](Self::NONE): then the source is deregistered (law 4).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Interest;
+///
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// assert_eq!(both, Interest::BOTH);
+/// assert!(both.contains(Interest::READABLE));
+/// assert_eq!(format!("{:?}", both.without(Interest::READABLE)), "WRITABLE");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interest(u8);
 
@@ -21,6 +31,15 @@ impl Interest {
     pub const WRITABLE: Self = Self(2);
     /// Urgent data (PRI). Under [`Trigger::Level`] an unread urgent byte is reported every turn.
     pub const PRIORITY: Self = Self(4);
+    /// Connections to accept, on a listener that several processes watch, each with a reactor of its
+    /// own: one that sleeps is woken by each connection, not all (EPOLLEXCLUSIVE, epoll_ctl(2)).
+    ///
+    /// It stands alone, and not under [`Trigger::Oneshot`]: the kernel refuses it beside RDHUP,
+    /// which [`READABLE`](Self::READABLE) asks for, and PRI. It spares wake-ups and spreads nothing:
+    /// mostly the same process is woken, and one that hangs then keeps its connection waiting until
+    /// the next one comes. For an even load give each worker its own socket
+    /// ([`Bind::reuse_port`](crate::workers::Bind::reuse_port)).
+    pub const ACCEPT_EXCLUSIVE: Self = Self(8);
     /// Readable and writable.
     pub const BOTH: Self = Self(3);
 
@@ -38,6 +57,16 @@ impl Interest {
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
+
+    /// True if the kernel allows no change of it but DEL and ADD.
+    pub(crate) fn is_exclusive(self) -> bool {
+        self.contains(Self::ACCEPT_EXCLUSIVE)
+    }
+
+    /// True if the kernel takes it under `trigger`; see [`ACCEPT_EXCLUSIVE`](Self::ACCEPT_EXCLUSIVE).
+    pub(crate) fn is_valid(self, trigger: Trigger) -> bool {
+        !self.is_exclusive() || (self == Self::ACCEPT_EXCLUSIVE && trigger != Trigger::Oneshot)
+    }
 }
 
 impl BitOr for Interest {
@@ -49,11 +78,27 @@ impl BitOr for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        words(f, self.0, &["READABLE", "WRITABLE", "PRIORITY"])
+        words(f, self.0, &["READABLE", "WRITABLE", "PRIORITY", "ACCEPT_EXCLUSIVE"])
     }
 }
 
 /// When the kernel reports a source (epoll(7)).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Handle, Interest, Next, Registration, Result, Trigger};
+/// use std::net::TcpListener;
+///
+/// /// A listener is best level-triggered: one connection a call, and nobody is forgotten.
+/// fn listen(handle: &Handle, listener: TcpListener) -> Result<Registration<TcpListener>> {
+///     let registered =
+///         handle.register(listener, Interest::READABLE, Trigger::Level, |listener: &TcpListener, _| {
+///             let accepted = listener.accept().is_ok();
+///             Next::Wait.progress(accepted)
+///         });
+///     registered.map_err(|(error, _listener)| error)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// Once for each change (EPOLLET). The reactor remembers readiness until it is proved gone
@@ -67,6 +112,16 @@ pub enum Trigger {
 }
 
 /// What is known of a source: the kernel's report, or the sum of several.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Readiness;
+///
+/// let reset = Readiness::READ | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED | Readiness::ERROR;
+/// assert!(reset.is_hung_up() && reset.is_error());
+/// let half_closed = Readiness::READ | Readiness::READ_CLOSED;
+/// assert!(half_closed.is_read_closed() && !half_closed.is_hung_up());
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Readiness(u8);
 
@@ -166,6 +221,23 @@ impl fmt::Debug for Readiness {
 }
 
 /// Why a callback stopped, and so what happens next (laws 3 to 5).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Next;
+/// use std::io::{ErrorKind, Read};
+/// use std::os::unix::net::UnixStream;
+///
+/// /// Reads at most a thousand bytes a call, so that other sources have their turn.
+/// fn readable(mut stream: &UnixStream) -> Next {
+///     match stream.read(&mut [0; 1000]) {
+///         Ok(0) => Next::Done,
+///         Ok(_) => Next::Again,
+///         Err(error) if error.kind() == ErrorKind::WouldBlock => Next::Wait,
+///         Err(_) => Next::Done,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Nothing is left: the source said `WouldBlock`. Call again at the next report. Under
@@ -191,6 +263,14 @@ impl Next {
 }
 
 /// What a callback answers: [`Next`], perhaps with [`Next::progress`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Answer, Next};
+///
+/// let plain: Answer = Next::Wait.into();
+/// assert_ne!(plain, Next::Wait.progress(true));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub(crate) next: Next,
@@ -226,6 +306,7 @@ mod tests {
     fn values_print_as_words() {
         assert_eq!(format!("{:?}", Interest::BOTH), "READABLE|WRITABLE");
         assert_eq!(format!("{:?}", Interest::NONE), "NONE");
+        assert_eq!(format!("{:?}", Interest::ACCEPT_EXCLUSIVE), "ACCEPT_EXCLUSIVE");
         assert_eq!(format!("{:?}", Readiness::READ | Readiness::ERROR), "READ|ERROR");
     }
 

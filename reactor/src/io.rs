@@ -2,7 +2,7 @@
 //!
 //! [`Io`] owns a source and registers it, edge-triggered, when an operation first says `WouldBlock`: what
 //! succeeds at once costs no `epoll_ctl` (law 3 does the rest). An operation is a closure that is
-//! tried; the streams of `net` are made of this. Next: `net`.
+//! tried; the streams of `net` are made of this. Next: `fd`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -71,6 +71,14 @@ impl<S: Source> Io<S> {
         Self { entry, interest, disproved, told: Cell::new(false), place, source }
     }
 
+    /// The same, but nothing is believed that the kernel has not reported.
+    #[track_caller]
+    pub(crate) fn unproven(source: S, interest: Interest) -> Self {
+        let io = Self::new(source, interest);
+        io.disproved.set(Readiness::READ | Readiness::WRITE);
+        io
+    }
+
     /// The source.
     pub fn source(&self) -> &S {
         &self.source
@@ -134,11 +142,11 @@ impl<S: Source> Io<S> {
         cx: &mut Context<'_>,
         side: Side,
         mut f: impl FnMut(&S) -> io::Result<R>,
-        fruitful: fn(&R) -> bool,
+        fruitful: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
         ready!(local::poll_operation(cx));
         loop {
-            match self.try_judged(side, &mut f, fruitful) {
+            match self.try_judged(side, &mut f, &fruitful) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_known(cx, side))?;
                     // A hang-up is remembered, and `f` says WouldBlock all the same: others first.
@@ -168,12 +176,12 @@ impl<S: Source> Io<S> {
         &self,
         side: Side,
         f: impl FnOnce(&S) -> io::Result<R>,
-        fruitful: fn(&R) -> bool,
+        fruitful: impl Fn(&R) -> bool,
     ) -> io::Result<R> {
         if let Some(entry) = self.entry.get() {
-            match entry.local().state.borrow().known(entry.token(), side) {
-                Some(Some(_)) => {}
-                Some(None) => return Err(io::ErrorKind::WouldBlock.into()),
+            match entry.local().state.borrow().may_try(entry.token(), side) {
+                Some(true) => {}
+                Some(false) => return Err(io::ErrorKind::WouldBlock.into()),
                 None => return Err(self.ended().into()),
             }
         }
@@ -296,7 +304,8 @@ impl<S: Source> Io<S> {
         Ok(self.entry.get_or_init(|| entry))
     }
 
-    fn progress(&self, side: Side) {
+    /// Its owner achieved something.
+    pub(crate) fn progress(&self, side: Side) {
         match self.entry.get() {
             Some(entry) => {
                 let local = entry.local();

@@ -11,11 +11,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -57,6 +58,19 @@ pub(crate) struct TimerCell {
     pub(crate) callback: Box<dyn FnOnce()>,
 }
 
+/// What a waker is, by its pointers: a wrapper may share the data, but then its table is another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    data: *const (),
+    table: *const RawWakerVTable,
+}
+
+impl Identity {
+    pub(crate) fn of(waker: &Waker) -> Self {
+        Self { data: waker.data(), table: waker.vtable() }
+    }
+}
+
 /// What all handles of one reactor share on its thread.
 pub(crate) struct Local {
     pub(crate) state: RefCell<State>,
@@ -83,7 +97,7 @@ pub(crate) struct Local {
     pub(crate) root: Cell<Option<Token>>,
     pub(crate) root_ready: Cell<bool>,
     /// The task that is being polled, and its waker's identity.
-    pub(crate) running: Cell<Option<(Token, usize)>>,
+    pub(crate) running: Cell<Option<(Token, Identity)>>,
     /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
     /// The embedding loop may sleep, and the wake-up protocol says so.
@@ -217,10 +231,11 @@ impl Local {
         }
     }
 
-    /// The epoll's number, for whoever embeds the loop.
-    pub(crate) fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
-        use std::os::fd::AsRawFd;
-        self.poll.borrow().as_ref().map(AsRawFd::as_raw_fd)
+    /// A duplicate of the epoll's descriptor, for whoever embeds the loop.
+    pub(crate) fn duplicate(&self) -> Result<OwnedFd> {
+        let poll = self.poll.borrow();
+        let poll = poll.as_ref().ok_or(Error::Closed)?;
+        selector::duplicate(poll).map_err(Error::os("fcntl(F_DUPFD_CLOEXEC)"))
     }
 
     /// The next message, if any.
@@ -285,7 +300,7 @@ impl Local {
     /// table. `last` is the job that this place used before; it serves again if it means the same.
     pub(crate) fn job_for(&self, waker: &Waker, last: Job) -> Job {
         if let Some((task, identity)) = self.running.get()
-            && identity == waker.data() as usize
+            && identity == Identity::of(waker)
         {
             let job = Job::new(Kind::Task, task);
             if last != job {

@@ -16,6 +16,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sys::place::AtomicPlace;
 
 /// What runs on a loop's thread.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{StuckReport, Work};
+///
+/// fn is_ours_to_mend(report: &StuckReport) -> bool {
+///     matches!(report.work, Work::Callback | Work::Task) && report.thread_state == Some('R')
+/// }
+/// # let _ = is_ours_to_mend;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Work {

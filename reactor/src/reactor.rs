@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,11 +51,22 @@ const DROP_ROUNDS: usize = 64;
 pub struct Reactor {
     local: Rc<Local>,
     events: mio::Events,
+    /// A duplicate of the epoll's, to lend: the poll itself is borrowed while it waits.
+    fd: OwnedFd,
     /// Ends with the reactor.
     _watchdog: Option<Watchdog>,
 }
 
 /// Builds a [`Reactor`] with other budgets than the defaults.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Config, Reactor};
+///
+/// let reactor = Reactor::builder().config(Config::default()).build()?;
+/// # drop(reactor);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
@@ -129,7 +140,7 @@ impl Builder {
     /// Builds the reactor.
     ///
     /// # System calls
-    /// `epoll_create1`, `eventfd`, one `epoll_ctl`.
+    /// `epoll_create1`, `eventfd`, one `epoll_ctl`, and one `fcntl` for [`AsFd`].
     ///
     /// # Errors
     /// [`Error::Argument`] for a budget or a threshold of 0; [`Error::Os`], mostly EMFILE.
@@ -142,8 +153,9 @@ impl Builder {
         let pulse = watchdog.as_ref().and_then(Watchdog::pulse);
         let observers = Observers::new(self.on_spin, pulse, self.timing);
         let local = Local::new(self.config, self.first_serial, observers)?;
+        let fd = local.duplicate()?;
         let events = mio::Events::with_capacity(events);
-        Ok(Reactor { local, events, _watchdog: watchdog })
+        Ok(Reactor { local, events, fd, _watchdog: watchdog })
     }
 }
 
@@ -248,6 +260,7 @@ impl Reactor {
         let kept: Vec<Token> = listeners.iter().map(|(token, _)| *token).collect();
         self.drop_all_but(&kept);
         self.local.reopen()?;
+        self.fd = self.local.duplicate()?;
         for (token, callback) in listeners {
             // None: its owner was among what was dropped.
             let Some(order) = self.local.state.borrow_mut().start_afresh(token) else { continue };
@@ -257,7 +270,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Until when a loop that embeds this one may sleep on its descriptor ([`AsRawFd`]); `None`: until
+    /// Until when a loop that embeds this one may sleep on its descriptor ([`AsFd`]); `None`: until
     /// that is readable. To be asked before each such sleep: from here until the next
     /// [`turn`](Self::turn) a call by another thread makes the descriptor readable (law 9).
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -326,11 +339,18 @@ impl Reactor {
     }
 }
 
+impl AsFd for Reactor {
+    /// The epoll's descriptor: readable when the kernel has something to report, or after
+    /// [`next_deadline`](Reactor::next_deadline) another thread. To embed the loop, wait for it and
+    /// for the deadline, and call [`turn`](Reactor::turn) with a limit of zero.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl AsRawFd for Reactor {
-    /// The epoll's number: readable when the kernel has something to report, or after
-    /// [`next_deadline`](Reactor::next_deadline) another thread. -1 after the end.
     fn as_raw_fd(&self) -> RawFd {
-        self.local.poll_fd().unwrap_or(-1)
+        self.fd.as_raw_fd()
     }
 }
 

@@ -33,6 +33,7 @@ impl Entry {
         place: &'static Location<'static>,
     ) -> Result<Self> {
         local.check()?;
+        check(interest, Trigger::Edge)?;
         let (token, order) = local.state.borrow_mut().add_waited(fd, interest, place);
         Self::added(local, token, order)
     }
@@ -75,6 +76,28 @@ impl fmt::Debug for Entry {
 }
 
 /// What a callback is told: the readiness (it derefs to it) and whose it is.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Interest, Next, Reactor, Ready, Trigger};
+/// use std::os::unix::net::UnixStream;
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let stop = handle.clone();
+/// let on_ready = move |_: &UnixStream, ready: Ready| {
+///     assert!(ready.is_hung_up());
+///     stop.stop();
+///     Next::Done
+/// };
+/// let registered = handle.register(ours, Interest::READABLE, Trigger::Edge, on_ready);
+/// let registration = registered.map_err(|(error, _)| error)?;
+/// drop(theirs);
+/// reactor.run()?;
+/// # drop(registration);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
     readiness: Readiness,
@@ -150,7 +173,7 @@ impl<S: Source + 'static> Registration<S> {
         mut callback: impl FnMut(&S, Ready) -> A + 'static,
     ) -> std::result::Result<Self, (Error, S)> {
         use std::os::fd::AsRawFd;
-        if let Err(error) = local.check() {
+        if let Err(error) = local.check().and_then(|()| check(interest, trigger)) {
             return Err((error, source));
         }
         // Law 1: the number is read once.
@@ -183,10 +206,12 @@ impl<S: Source + 'static> Registration<S> {
     ///
     /// # System calls
     /// One `epoll_ctl(MOD)`, none if nothing changes. From or to no interest it is ADD or DEL,
-    /// because a mask of 0 still reports a hang-up (law 4).
+    /// because a mask of 0 still reports a hang-up (law 4); from or to `ACCEPT_EXCLUSIVE` it is both,
+    /// because the kernel does not modify such an entry.
     ///
     /// # Errors
-    /// [`Error::Ended`] after `Next::Done`; [`Error::Forked`]; [`Error::Closed`].
+    /// [`Error::Ended`] after `Next::Done`; [`Error::Argument`] for `ACCEPT_EXCLUSIVE` with
+    /// something else; [`Error::Forked`]; [`Error::Closed`].
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         self.entry.local.set_interest(self.entry.token, interest)
     }
@@ -247,16 +272,35 @@ impl<S: Source> fmt::Debug for Registration<S> {
 impl Local {
     pub(crate) fn set_interest(&self, token: Token, interest: Interest) -> Result<()> {
         self.check()?;
-        let order = self.state.borrow_mut().set_interest(token, interest).ok_or(Error::Ended)?;
+        let order = self.change_interest(token, interest)?;
         let result = self.carry_out(order);
         if result.is_err()
             && order.is_some_and(|order| order.call == Call::Add)
             && let Some(slot) = self.state.borrow_mut().registry.get_mut(token)
         {
             // The kernel does not know it: a DEL would hit another registration of the descriptor.
+            slot.stands_outside();
             slot.interest = Interest::NONE;
         }
         result
+    }
+
+    /// The order that is left to carry out. An exclusive entry cannot be modified, nor any made
+    /// exclusive (EINVAL): there it leaves the epoll at once, and the order adds it.
+    fn change_interest(&self, token: Token, interest: Interest) -> Result<Option<Order>> {
+        let mut state = self.state.borrow_mut();
+        let slot = state.registry.get(token).ok_or(Error::Ended)?;
+        check(interest, slot.trigger())?;
+        let exclusive = slot.interest.is_exclusive() || interest.is_exclusive();
+        let order = state.set_interest(token, interest).ok_or(Error::Ended)?;
+        drop(state);
+        match order {
+            Some(order) if exclusive && order.call == Call::Modify => {
+                self.carry_out(Some(Order { call: Call::Delete, ..order }))?;
+                Ok(Some(Order { call: Call::Add, ..order }))
+            }
+            order => Ok(order),
+        }
     }
 
     /// Takes a source back into the epoll; if the kernel refuses, it stays outside.
@@ -273,4 +317,11 @@ impl Local {
         let order = self.state.borrow_mut().resume(token).ok_or(Error::Ended)?;
         self.carry_out_again(order)
     }
+}
+
+fn check(interest: Interest, trigger: Trigger) -> Result<()> {
+    if interest.is_valid(trigger) {
+        return Ok(());
+    }
+    Err(Error::Argument("ACCEPT_EXCLUSIVE stands alone, and not under Trigger::Oneshot"))
 }

@@ -17,6 +17,19 @@ use crate::stats::Stats;
 /// # Threads and fork
 /// `Send`, `Sync`, cheap to clone. It may outlive the reactor, and then answers [`Error::Closed`];
 /// in a forked child it answers [`Error::Forked`] and touches nothing.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use std::thread;
+///
+/// let mut reactor = Reactor::new()?;
+/// let remote = reactor.remote();
+/// let other = thread::spawn(move || remote.call(|handle| handle.stop()));
+/// reactor.run()?; // until the call has come
+/// other.join().unwrap()?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Remote {
     pub(crate) shared: Arc<Shared>,

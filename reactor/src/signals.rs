@@ -2,7 +2,7 @@
 //!
 //! A handler notes the signal and makes a descriptor readable; what the program does about it then
 //! happens in its loop, where it may do anything. What is absent: the table that the handler
-//! touches (`sys::signal`), and the numbers of rarely used signals (take libc's). Next: `workers`.
+//! touches (`sys::signal`), and the numbers of rarely used signals (take libc's). Next: `child`.
 
 use std::ffi::c_int;
 use std::io;
@@ -88,7 +88,7 @@ impl Signals {
             }
             Ok(set)
         });
-        taken.await.map_err(Error::os("read from the signals' eventfd"))
+        taken.await.map_err(Error::of_io("read from the signals' eventfd"))
     }
 
     /// Takes the signals that have arrived since the last call, lowest number first.

@@ -3,9 +3,13 @@
 //! It is taken on the loop's thread between two pieces of user code, so it is consistent; another
 //! thread asks for one by a call, and a loop that is stuck does not answer (then the watchdog names
 //! what holds it). What is absent: pools. A pool belongs to no reactor; see
-//! [`Pool::stats`](crate::Pool::stats).
+//! [`Pool::stats`](crate::Pool::stats). Next:
+//! `snapshot::serialize`.
 
-use std::fmt;
+#[cfg(feature = "serde")]
+mod serialize;
+mod table;
+
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -70,6 +74,15 @@ pub struct Snapshot {
 }
 
 /// Where the loop's watchdog is.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, snapshot::WatchdogState};
+///
+/// let snapshot = Reactor::new()?.handle().snapshot();
+/// assert_eq!(snapshot.watchdog, WatchdogState::Off);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -83,6 +96,16 @@ pub enum WatchdogState {
 }
 
 /// One registration.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Handle, snapshot::SourceRow};
+///
+/// /// The source that is reported most often for nothing.
+/// fn suspect(handle: &Handle) -> Option<SourceRow> {
+///     handle.snapshot().sources.into_iter().max_by_key(|source| source.reports_without_progress)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -123,6 +146,16 @@ pub struct SourceRow {
 }
 
 /// Where a source is.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Handle, snapshot::SourcePhase};
+///
+/// fn masked(handle: &Handle) -> usize {
+///     let sources = handle.snapshot().sources;
+///     sources.iter().filter(|source| source.phase == SourcePhase::Masked).count()
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -145,6 +178,19 @@ pub enum SourcePhase {
 }
 
 /// One task.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// handle.spawn_detached(async {});
+/// let snapshot = handle.snapshot();
+/// assert_eq!(snapshot.tasks[0].polls, 0);
+/// assert!(snapshot.tasks[0].spawned_at.file().ends_with(".rs"));
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -168,6 +214,17 @@ pub struct TaskRow {
 }
 
 /// Where a task is.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, snapshot::TaskPhase};
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// handle.spawn_detached(async {});
+/// assert_eq!(handle.snapshot().tasks[0].phase, TaskPhase::Queued); // nobody has turned yet
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -181,6 +238,19 @@ pub enum TaskPhase {
 }
 
 /// The timers by due time.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use std::time::Duration;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// handle.after(Duration::from_secs(60), || {})?;
+/// let timers = handle.snapshot().timers;
+/// assert!(timers.armed == 1 && timers.next_in > Some(Duration::from_secs(59)));
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -346,126 +416,6 @@ fn timers(due_in: impl Iterator<Item = Duration>) -> Timers {
         }
     }
     timers
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = "token fd kind trigger interest phase last reports fruitless idle longest registered at";
-        let rows = self.sources.iter().map(SourceRow::cells).collect();
-        write_table(f, &format!("{} sources", self.sources.len()), head, rows)?;
-        let rows = self.tasks.iter().map(TaskRow::cells).collect();
-        let head = "token phase polls since longest spawned at";
-        write_table(f, &format!("{} tasks", self.tasks.len()), head, rows)?;
-        writeln!(f, "{}", self.timers)?;
-        writeln!(f, "{} jobs ready, {} messages unheard", self.ready, self.mail)?;
-        writeln!(f, "watchdog {:?}", self.watchdog)?;
-        let mut between = "";
-        for (name, value) in self.stats.iter() {
-            write!(f, "{between}{name} {value}")?;
-            between = ", ";
-        }
-        writeln!(f)
-    }
-}
-
-impl fmt::Display for Timers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} timers", self.armed)?;
-        if let Some(next_in) = self.next_in {
-            write!(f, ", the first in {next_in:.1?}")?;
-        }
-        for (span, count) in self.due_within.iter().filter(|(_, count)| *count > 0) {
-            write!(f, "; {count} within {span:?}")?;
-        }
-        if self.later > 0 { write!(f, "; {} later", self.later) } else { Ok(()) }
-    }
-}
-
-impl SourceRow {
-    fn cells(&self) -> Vec<String> {
-        vec![
-            format!("{:?}", self.token),
-            self.fd.to_string(),
-            self.kind.to_string(),
-            format!("{:?}", self.trigger),
-            format!("{:?}", self.interest),
-            format!("{:?}", self.phase),
-            format!("{:?}", self.last_readiness),
-            self.reports.to_string(),
-            self.reports_without_progress.to_string(),
-            format!("{:.1?}", self.idle),
-            or_dash(self.longest),
-            self.registered_at.to_string(),
-        ]
-    }
-}
-
-impl TaskRow {
-    fn cells(&self) -> Vec<String> {
-        vec![
-            format!("{:?}", self.token),
-            format!("{:?}", self.phase),
-            self.polls.to_string(),
-            format!("{:.1?}", self.since),
-            or_dash(self.longest),
-            self.spawned_at.to_string(),
-        ]
-    }
-}
-
-fn or_dash(longest: Option<Duration>) -> String {
-    longest.map_or_else(|| "-".to_owned(), |longest| format!("{longest:.1?}"))
-}
-
-/// A title, a line of names and the rows, in columns; the last name may have a space in it.
-fn write_table(
-    f: &mut fmt::Formatter<'_>,
-    title: &str,
-    head: &str,
-    rows: Vec<Vec<String>>,
-) -> fmt::Result {
-    writeln!(f, "{title}")?;
-    let Some(columns) = rows.first().map(Vec::len) else { return Ok(()) };
-    let head: Vec<String> = head.splitn(columns, ' ').map(str::to_owned).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().chain([&head]).map(|row| row[column].len());
-        cells.max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in [&head].into_iter().chain(&rows) {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("  {cell:width$}"));
-        }
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-#[cfg(feature = "serde")]
-mod serialize {
-    //! How the crate's own words become serde's.
-
-    use std::fmt;
-
-    use serde::Serializer;
-
-    use crate::stats::Stats;
-
-    pub(super) fn words<T: fmt::Debug, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{value:?}"))
-    }
-
-    pub(super) fn text<T: fmt::Display, S: Serializer>(
-        value: &T,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(super) fn counters<S: Serializer>(stats: &Stats, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(stats.iter())
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,16 @@ use crate::interest::{Interest, Readiness, Trigger};
 use crate::token::Token;
 
 /// A source, or a timer, that keeps the loop awake and achieves nothing.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{SpinPolicy, SpinReport};
+///
+/// let policy = SpinPolicy::mask(|report: &SpinReport| {
+///     eprintln!("descriptor {:?}, registered at {}", report.fd, report.registered_at);
+/// });
+/// # drop(policy);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SpinReport {

@@ -7,12 +7,12 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::handle::later;
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::state::ready::Job;
 use crate::state::wheel::TimerKey;
 
@@ -23,6 +23,17 @@ use crate::state::wheel::TimerKey;
 ///
 /// # Cancel safety
 /// Dropping it disarms the timer.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep};
+/// use std::time::{Duration, Instant};
+///
+/// let begun = Instant::now();
+/// Reactor::new()?.block_on(sleep(Duration::from_millis(2)))?;
+/// assert!(begun.elapsed() >= Duration::from_millis(2)); // never early
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(later(Instant::now(), duration))
 }
@@ -31,6 +42,15 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// # Panics
 /// As [`sleep`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep_until};
+/// use std::time::Instant;
+///
+/// Reactor::new()?.block_on(sleep_until(Instant::now()))?; // ready at once
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline, armed: None }
 }
@@ -42,6 +62,17 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Cancel safety
 /// That of `future`.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Error, Reactor, timeout};
+/// use std::future::pending;
+/// use std::time::Duration;
+///
+/// let never = timeout(Duration::from_millis(1), pending::<()>());
+/// assert!(matches!(Reactor::new()?.block_on(never)?, Err(Error::TimedOut)));
+/// # Ok::<(), Error>(())
+/// ```
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output> {
     let mut future = pin!(future);
     let mut sleep = sleep(duration);
@@ -55,6 +86,18 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Outp
 }
 
 /// Lets everything else that is ready run first: the task goes to the back of the queue.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, yield_now};
+///
+/// Reactor::new()?.block_on(async {
+///     for _step in 0..10 {
+///         yield_now().await; // between two steps of a long computation
+///     }
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -68,6 +111,20 @@ pub async fn yield_now() {
 }
 
 /// A future that waits for a deadline; see [`sleep`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, sleep};
+/// use std::time::{Duration, Instant};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let mut sleep = sleep(Duration::from_secs(60));
+///     sleep.reset(Instant::now() + Duration::from_millis(1));
+///     sleep.await;
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub struct Sleep {
     deadline: Instant,
     armed: Option<Armed>,
@@ -101,6 +158,16 @@ impl Sleep {
     /// # Panics
     /// Where no reactor turns.
     pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A task that is behind its deadlines must not hold the loop until it has caught up (law 7).
+        ready!(local::poll_operation(cx));
+        let elapsed = self.poll_timer(cx);
+        if elapsed.is_ready() {
+            local::spend_operation();
+        }
+        elapsed
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.armed {
             None => self.arm(cx),
             Some(armed) => {
@@ -169,6 +236,20 @@ impl fmt::Debug for Sleep {
 
 /// Ticks at a fixed distance; a late tick does not move the later ones, and ticks that were missed
 /// are told as one.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, interval};
+/// use std::time::Duration;
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let mut interval = interval(Duration::from_millis(1));
+///     let first = interval.tick().await;
+///     assert!(interval.tick().await > first);
+/// })?;
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     sleep: Sleep,
@@ -179,6 +260,20 @@ pub struct Interval {
 ///
 /// # Panics
 /// If `period` is zero.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::interval;
+/// use std::time::Duration;
+///
+/// async fn report() {
+///     let mut minute = interval(Duration::from_secs(60));
+///     loop {
+///         minute.tick().await;
+///         println!("still here");
+///     }
+/// }
+/// ```
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval needs a period above zero");
     Interval { sleep: sleep(period), period }

@@ -8,6 +8,15 @@
 use std::fmt;
 
 /// Names a registration, a task or a timer of one reactor.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Token;
+///
+/// let token = Token::from_u64(7 << 32 | 3);
+/// assert_eq!(format!("{token:?}"), "3#7"); // slot 3, serial 7
+/// assert_eq!(token.to_u64(), 7 << 32 | 3);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token {
     pub(crate) slot: u32,

@@ -14,6 +14,9 @@
 //! NOTIFIED is seen. A loop whose bounded drain left something must not try to sleep at all.
 //! Next: `pulse`.
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU8, Ordering};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const AWAKE: u8 = 0;
@@ -52,7 +55,7 @@ impl Wakeup {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

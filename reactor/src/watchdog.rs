@@ -20,6 +20,17 @@ use crate::sys::fork::Born;
 use crate::sys::thread::ThreadId;
 
 /// A piece of user code that holds a loop: a callback, or a poll, that does not return.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Reactor, StuckReport};
+/// use std::time::Duration;
+///
+/// let tell = |report: &StuckReport| eprintln!("{report}");
+/// let reactor = Reactor::builder().watchdog(Duration::from_millis(500), tell).build()?;
+/// # drop(reactor);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StuckReport {

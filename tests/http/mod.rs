@@ -275,6 +275,14 @@ impl Client {
         assert_eq!(returned, 0, "SO_LINGER is a socket's option");
     }
 
+    /// The connection twice, to read from and to write to, each giving up soon.
+    pub fn both(self) -> (TcpStream, TcpStream) {
+        let soon = Some(Duration::from_millis(50));
+        self.stream.set_read_timeout(soon).expect("a timeout");
+        self.stream.set_write_timeout(soon).expect("a timeout");
+        (self.stream.try_clone().expect("a descriptor"), self.stream)
+    }
+
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }

@@ -1,5 +1,8 @@
 //! What the kernel itself says of a descriptor: /proc/self/fd and /proc/self/fdinfo (proc(5)).
 
+// Each binary compiles this file and uses a part of it.
+#![allow(dead_code)]
+
 use std::os::fd::RawFd;
 
 /// An epoll's list: a line for each entry, with descriptor number, mask, token and inode.

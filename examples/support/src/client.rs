@@ -3,7 +3,7 @@
 //! It sends exactly the bytes it is given, understands just enough of an answer to find its end
 //! (RFC 9112, 6.3: length, chunks, close), and can be shut at any moment: a client that leaves is
 //! half of what the examples show. `poll` waits for many of them on one thread. It judges nothing:
-//! whether an answer is right is the caller's business. Next: `table`.
+//! whether an answer is right is the caller's business. Next: `json`.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -8,6 +8,7 @@
 //! | `page` | a page of counters that processes share |
 //! | `child` | children that die with us, and whole trees of them ended |
 //! | `client` | a raw, blocking HTTP client with timeouts |
+//! | `json` | text as a JSON string |
 //! | `table` | a plain text table |
 //!
 //! The package is not published and depends on libc alone. Nothing in it knows Squall, so that
@@ -21,4 +22,5 @@ pub mod proc;
 pub mod page;
 pub mod child;
 pub mod client;
+pub mod json;
 pub mod table;

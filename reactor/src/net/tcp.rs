@@ -1,7 +1,8 @@
 //! TCP: listeners and streams.
 //!
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
-//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion.
+//! (law 3); urgent data, an end or an error that is remembered forbids the conclusion. Next:
+//! `send_file`.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -58,6 +59,17 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         socket::set_nonblocking(listener.as_fd())?;
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
+    }
+
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::net::TcpListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
     }
 
     /// Gives the listener back, deregistered; it stays in nonblocking mode.
@@ -120,9 +132,28 @@ impl TcpListener {
 }
 
 /// A TCP connection. Its methods take `&self`: one task may read while another writes.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use squall_reactor::net::{TcpListener, TcpStream};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"ping").await?;
+///     let mut buf = [0; 16];
+///     let n = server.read(&mut buf).await?;
+///     assert_eq!(&buf[..n], b"ping");
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    io: Io<std::net::TcpStream>,
+    pub(super) io: Io<std::net::TcpStream>,
 }
 
 impl TcpStream {

@@ -1,7 +1,7 @@
 //! Unix stream sockets: listeners and streams.
 //!
 //! A short read proves nothing here (it ends at a message with descriptors), so only WouldBlock
-//! clears what is known (law 3).
+//! clears what is known (law 3). Next: `udp`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,6 +18,24 @@ use crate::sys::socket::{self, More};
 use crate::sys::source::Wraps;
 
 /// A listening Unix socket.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Reactor;
+/// use squall_reactor::net::{UnixListener, UnixStream};
+///
+/// let path = std::env::temp_dir().join(format!("squall-doc-{}", std::process::id()));
+/// let mut reactor = Reactor::new()?;
+/// reactor.block_on(async {
+///     let listener = UnixListener::bind(&path)?;
+///     let client = UnixStream::connect(&path).await?;
+///     let server = listener.accept().await?;
+///     # drop((client, server));
+///     std::io::Result::Ok(())
+/// })??;
+/// std::fs::remove_file(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct UnixListener {
     io: Io<std::os::unix::net::UnixListener>,
@@ -41,6 +59,17 @@ impl UnixListener {
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         socket::set_nonblocking(listener.as_fd())?;
         Ok(Self { io: Io::new(listener, Interest::READABLE) })
+    }
+
+    /// The same, for a listener that other processes accept from too: a connection wakes one that
+    /// sleeps, not all ([`Interest::ACCEPT_EXCLUSIVE`]).
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    #[track_caller]
+    pub fn from_std_exclusive(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket::set_nonblocking(listener.as_fd())?;
+        Ok(Self { io: Io::new(listener, Interest::ACCEPT_EXCLUSIVE) })
     }
 
     /// Gives the listener back, deregistered; it stays in nonblocking mode.

@@ -13,6 +13,15 @@ use crate::sys::alive::Alive;
 use crate::sys::fork::Born;
 
 /// Sets up a [`Pool`](crate::pool::Pool).
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Pool;
+///
+/// let pool = Pool::builder().threads(1..=4).queue(64).name("disk").build()?;
+/// assert_eq!(pool.stats().threads, 0); // a thread starts when there is work
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PoolBuilder {

@@ -23,6 +23,26 @@ use crate::error::{Error, Panic, Result};
 use crate::sys::fork::Born;
 
 /// Tells work that has begun that nobody waits for it any more.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Pool;
+/// use std::sync::mpsc;
+///
+/// let pool = Pool::builder().build()?;
+/// let (tell, told) = mpsc::channel();
+/// let run = pool.run_with(move |cancelled| {
+///     tell.send("begun").unwrap();
+///     while !cancelled.is_cancelled() {
+///         std::thread::yield_now(); // one step of the work
+///     }
+///     tell.send("ended").unwrap();
+/// });
+/// assert_eq!(told.recv(), Ok("begun"));
+/// drop(run); // as when a client has left
+/// assert_eq!(told.recv(), Ok("ended"));
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Cancelled(AtomicBool);
 

@@ -265,6 +265,16 @@ impl fmt::Debug for Pool {
 }
 
 /// A pool's figures at one moment.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Pool, Reactor};
+///
+/// let pool = Pool::builder().build()?;
+/// Reactor::new()?.block_on(pool.run(|| 1 + 1))??;
+/// assert_eq!(pool.stats().panicked, 0);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -285,6 +295,17 @@ pub struct PoolStats {
 }
 
 /// What [`Pool::shutdown`] has done and left.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Pool;
+/// use std::time::Duration;
+///
+/// let pool = Pool::builder().build()?;
+/// let report = pool.shutdown(Duration::from_secs(1));
+/// assert_eq!(report.to_string(), "0 ran, 0 cancelled");
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {

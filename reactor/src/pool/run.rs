@@ -31,6 +31,16 @@ use crate::pool::thread::Shared;
 /// [`Cancelled`](crate::pool::Cancelled), and its result is dropped on the pool's thread. A result
 /// that is there already is dropped with the future. A panic in these drops goes no further, and is
 /// counted.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Pool, Reactor};
+///
+/// let pool = Pool::builder().build()?;
+/// let sum = Reactor::new()?.block_on(async { pool.run(|| (1..=100).sum::<u32>()).await })??;
+/// assert_eq!(sum, 5050);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[must_use = "dropping it cancels work that has not begun: await it, or use Pool::execute"]
 pub struct Run<T> {
     state: State<T>,
@@ -107,6 +117,20 @@ impl<T> fmt::Debug for Run<T> {
 }
 
 /// A closure that found no place, and why.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::Pool;
+/// use squall_reactor::pool::Reason;
+/// use std::time::Duration;
+///
+/// let pool = Pool::builder().build()?;
+/// pool.shutdown(Duration::ZERO);
+/// let full = pool.execute(|| 7).unwrap_err();
+/// assert_eq!(full.reason, Reason::Closed);
+/// assert_eq!((full.closure)(), 7); // done here instead
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub struct Full<F> {
     /// The closure, as it was given.
     pub closure: F,
@@ -115,6 +139,19 @@ pub struct Full<F> {
 }
 
 /// Why a pool takes no work.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::pool::Reason;
+///
+/// fn status(reason: Reason) -> u16 {
+///     match reason {
+///         Reason::Full => 503, // try again
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(Reason::Full), 503);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {

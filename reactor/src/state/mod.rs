@@ -104,7 +104,7 @@ impl State {
             wake_job(ready, tasks, job);
         }
         let Some(slot) = self.registry.get_mut(token) else { return Reported::Stale };
-        let order = report.mask.then(|| slot.order(Call::Delete, token));
+        let order = if report.mask { slot.leave(token) } else { None };
         let threshold = self.spin_threshold;
         Reported::Taken(order, report.fruitless.then(|| slot.detector.judge(false, threshold)))
     }
@@ -194,8 +194,8 @@ impl State {
     ) -> (Token, Option<Order>) {
         let serial = self.serials.draw();
         let token = self.registry.insert(serial, fd, interest, consumer, place, self.now);
-        let order = self.registry.get(token).filter(|slot| !slot.interest.is_none());
-        (token, order.map(|slot| slot.order(Call::Add, token)))
+        let order = self.registry.get_mut(token).and_then(|slot| slot.enter(token));
+        (token, order)
     }
 
     /// Ends a registration.
@@ -212,8 +212,8 @@ impl State {
     pub fn resume(&mut self, token: Token) -> Option<Option<Order>> {
         let slot = self.registry.get_mut(token)?;
         if let Consumer::Tasks(waiters) = &mut slot.consumer {
-            let release = waiters.release() && !slot.interest.is_none();
-            return Some(release.then(|| slot.order(Call::Add, token)));
+            let released = waiters.release();
+            return Some(if released { slot.enter(token) } else { None });
         }
         let todo = slot.machine()?.resume();
         let order = slot.order_for(todo, token);
@@ -226,11 +226,16 @@ impl State {
     /// A source spins: it leaves the epoll until `resume`.
     pub fn hold(&mut self, token: Token) -> Option<Order> {
         let slot = self.registry.get_mut(token)?;
-        let todo = match &mut slot.consumer {
-            Consumer::Callback(machine) => machine.hold(),
-            Consumer::Tasks(waiters) => waiters.hold(),
-        };
-        slot.order_for(todo, token)
+        match &mut slot.consumer {
+            Consumer::Callback(machine) => {
+                let todo = machine.hold();
+                slot.order_for(todo, token)
+            }
+            Consumer::Tasks(waiters) => {
+                waiters.hold();
+                slot.leave(token)
+            }
+        }
     }
 
     /// The kernel refused to take back a source that had left the epoll. It stays outside, because
@@ -240,9 +245,9 @@ impl State {
             return;
         }
         let Some(slot) = self.registry.get_mut(refused.token) else { return };
-        match &mut slot.consumer {
-            Consumer::Callback(machine) => machine.stay_masked(),
-            Consumer::Tasks(waiters) => waiters.masked = true,
+        slot.stands_outside();
+        if let Some(machine) = slot.machine() {
+            machine.stay_masked();
         }
     }
 
@@ -260,6 +265,17 @@ impl State {
     pub fn known(&self, token: Token, side: Side) -> Option<Option<Readiness>> {
         match &self.registry.get(token)?.consumer {
             Consumer::Tasks(waiters) => Some(waiters.ready(side)),
+            Consumer::Callback(_) => None,
+        }
+    }
+
+    /// Whether an operation on a side may succeed: false only if it is known to block and the
+    /// kernel will say when that is over. `None` if the registration has ended.
+    pub fn may_try(&self, token: Token, side: Side) -> Option<bool> {
+        let slot = self.registry.get(token)?;
+        match &slot.consumer {
+            Consumer::Tasks(waiters) if waiters.is_held() => Some(false),
+            Consumer::Tasks(waiters) => Some(waiters.ready(side).is_some() || !slot.hears(side)),
             Consumer::Callback(_) => None,
         }
     }
@@ -319,7 +335,9 @@ impl State {
     pub fn start_afresh(&mut self, token: Token) -> Option<Option<Order>> {
         let slot = self.registry.get_mut(token)?;
         slot.machine()?.start_afresh();
-        Some(slot.is_in_epoll().then(|| slot.order(Call::Add, token)))
+        slot.stands_outside();
+        let silent = slot.machine()?.is_silent();
+        Some(if silent { None } else { slot.enter(token) })
     }
 
     /// Forgets every job, timer and task, and every source but those in `kept`; serials go on.

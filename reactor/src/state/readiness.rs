@@ -6,7 +6,7 @@
 //! triggering the kernel repeats itself and nothing is kept. A source that tasks wait on has no
 //! phase: see `registry`. Next: `registry`.
 
-use crate::interest::{Next, Readiness, Trigger};
+use crate::interest::{Interest, Next, Readiness, Trigger};
 
 /// Where a source with a callback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +180,23 @@ impl Machine {
         };
     }
 
-    /// The interest changed: the kernel says afresh what is ready. A oneshot on its way to be called
-    /// counts as armed again, or what its report told would be lost.
-    pub fn forget(&mut self) {
-        self.known = self.known.without(DISPROVED);
-        if self.trigger == Trigger::Oneshot && self.phase == Phase::Queued {
-            self.phase = Phase::Waiting;
+    /// The interest changed: the kernel says afresh what is ready. Who is on the way to be called is
+    /// called if there is something to tell by then; an edge keeps a hang-up, but for who asks for
+    /// nothing (law 4).
+    pub fn forget(&mut self, interest: Interest) {
+        let keeps = self.trigger == Trigger::Edge && !interest.is_none();
+        self.known = if keeps { self.known.without(DISPROVED) } else { Readiness::NONE };
+    }
+
+    /// True if the kernel is silent until its owner or its callback's answer ends that: paused out
+    /// of the epoll, or a oneshot that has fired and was taken up.
+    pub fn is_silent(&self) -> bool {
+        match self.phase {
+            Phase::Waiting | Phase::Queued => false,
+            Phase::Masked => true,
+            Phase::Running | Phase::RunningAgain | Phase::Paused | Phase::Disarmed => {
+                self.trigger == Trigger::Oneshot
+            }
         }
     }
 

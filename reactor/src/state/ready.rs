@@ -105,7 +105,7 @@ impl ReadyQueue {
         self.jobs.pop_front()
     }
 
-    /// The jobs in order.
+    /// What is ready, in order.
     pub fn iter(&self) -> impl Iterator<Item = Job> {
         self.jobs.iter().copied()
     }

@@ -11,7 +11,7 @@ use slab::Slab;
 use crate::interest::{Interest, Next, Readiness, Trigger};
 use crate::state::detector::Detector;
 use crate::state::moment::Moment;
-use crate::state::readiness::{Do, Machine, Phase};
+use crate::state::readiness::{Do, Machine};
 use crate::state::ready::Job;
 use crate::state::waiters::{Report, Side, Waiters};
 use crate::token::Token;
@@ -59,6 +59,8 @@ pub struct Slot {
     pub fd: i32,
     /// What its owner asked for.
     pub interest: Interest,
+    /// Whether the kernel knows it; each order says so.
+    in_epoll: bool,
     /// Who hears of it.
     pub consumer: Consumer,
     /// Reports, and those without progress.
@@ -92,7 +94,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A new registration. The caller gives the order that [`Slot::order`] makes of it.
+    /// A new registration; [`Slot::enter`] makes it known to the kernel.
     pub fn insert(
         &mut self,
         serial: u32,
@@ -102,23 +104,24 @@ impl Registry {
         place: &'static Location<'static>,
         now: Moment,
     ) -> Token {
-        let slot = self.slots.insert(Slot {
+        let slot = Slot {
             serial,
             fd,
             interest,
+            in_epoll: false,
             consumer,
             detector: Detector::default(),
             reported: Readiness::NONE,
             reported_at: now,
             place,
-        });
-        Token { slot: slot as u32, serial }
+        };
+        Token { slot: self.slots.insert(slot) as u32, serial }
     }
 
     /// Ends a registration; `None` if it has ended already.
     pub fn remove(&mut self, token: Token) -> Option<Removed> {
         let slot = self.get_mut(token)?;
-        let order = slot.is_in_epoll().then(|| slot.order(Call::Delete, token));
+        let order = slot.leave(token);
         let mut waiters = Vec::new();
         if let Consumer::Tasks(tasks) = &slot.consumer {
             let first = crate::state::waiters::SIDES.map(|side| tasks.first(side));
@@ -193,24 +196,24 @@ impl Registry {
         Some(answer)
     }
 
-    /// `job` waits for `side`: both stand there if somebody does already (law 3). Who is the first to
-    /// wait for room to write brings OUT into the interest, by a MOD that reports afresh.
+    /// `job` waits for `side`: both stand there if somebody does already (law 3). Who is the first
+    /// to wait for room to write brings OUT into the interest, by a MOD that reports afresh.
     pub fn wait(&mut self, token: Token, side: Side, job: Job) -> Option<Order> {
         let slot = self.get_mut(token)?;
         let Consumer::Tasks(waiters) = &mut slot.consumer else { return None };
-        let first = waiters.wait(side, job);
+        let (first, crowded) = (waiters.wait(side, job), waiters.crowded);
         waiters.crowded |= !first;
-        let (unmask, outside) = (waiters.unmask(), waiters.masked);
+        let held = waiters.is_held();
         let widen = side == Side::Write && !slot.interest.contains(Interest::WRITABLE);
         if widen {
             slot.interest = slot.interest | Interest::WRITABLE;
         }
-        let order = match (unmask, widen) {
-            (true, _) => Some(slot.order(Call::Add, token)),
-            (false, true) if !outside => Some(slot.order(Call::Modify, token)),
-            (false, _) => None,
-        };
-        if !first && !self.crowd.contains(&(token, side, job)) {
+        let outside = !slot.in_epoll;
+        let order = if (widen || outside) && !held { slot.enter(token) } else { None };
+        if crowded {
+            self.crowd.retain(|entry| *entry != (token, side, job));
+        }
+        if !first {
             self.crowd.push((token, side, job));
         }
         order
@@ -243,6 +246,27 @@ impl Slot {
         Order { call, fd: self.fd, interest: self.interest, trigger: self.trigger(), token }
     }
 
+    /// Tells the kernel what is asked for now: ADD or MOD, either of which reports afresh and arms
+    /// a oneshot. Nothing if nothing is asked for.
+    pub fn enter(&mut self, token: Token) -> Option<Order> {
+        if self.interest.is_none() {
+            return None;
+        }
+        let known = std::mem::replace(&mut self.in_epoll, true);
+        Some(self.order(if known { Call::Modify } else { Call::Add }, token))
+    }
+
+    /// Tells the kernel to forget it: DEL, if the kernel knows it.
+    pub fn leave(&mut self, token: Token) -> Option<Order> {
+        let known = std::mem::replace(&mut self.in_epoll, false);
+        known.then(|| self.order(Call::Delete, token))
+    }
+
+    /// The kernel does not know it: it refused to take it in, or the epoll is a fresh one.
+    pub fn stands_outside(&mut self) {
+        self.in_epoll = false;
+    }
+
     /// How it is reported.
     pub fn trigger(&self) -> Trigger {
         match &self.consumer {
@@ -253,11 +277,18 @@ impl Slot {
 
     /// True if the kernel knows the registration.
     pub fn is_in_epoll(&self) -> bool {
-        let masked = match &self.consumer {
-            Consumer::Callback(machine) => machine.phase() == Phase::Masked,
-            Consumer::Tasks(waiters) => waiters.masked,
+        self.in_epoll
+    }
+
+    /// True if the kernel will report `side`: to who tries without waiting, what was seen to block
+    /// would else seem to block for ever (law 3).
+    pub fn hears(&self, side: Side) -> bool {
+        let asked = match side {
+            Side::Read => Interest::READABLE,
+            Side::Write => Interest::WRITABLE,
+            Side::Closed | Side::HungUp => Interest::NONE,
         };
-        !masked && !self.interest.is_none()
+        self.is_in_epoll() && self.interest.contains(asked)
     }
 
     /// The callback's machine.
@@ -275,35 +306,26 @@ impl Slot {
         if old == interest {
             return None;
         }
-        let (masked, fired) = match &mut self.consumer {
+        let silent = match &mut self.consumer {
             Consumer::Callback(machine) => {
-                machine.forget();
-                let fired =
-                    machine.trigger() == Trigger::Oneshot && machine.phase() != Phase::Waiting;
-                (machine.phase() == Phase::Masked, fired)
+                machine.forget(interest);
+                machine.is_silent()
             }
-            Consumer::Tasks(waiters) => (waiters.masked, false),
+            Consumer::Tasks(waiters) => waiters.is_held(),
         };
-        let call = match (old.is_none(), interest.is_none()) {
-            _ if masked => return None,
-            (true, _) => Call::Add,
-            (false, true) => Call::Delete,
-            // MOD would arm it: its own re-arming carries the new interest.
-            (false, false) if fired => return None,
-            (false, false) => Call::Modify,
-        };
-        Some(self.order(call, token))
+        match interest.is_none() {
+            true => self.leave(token),
+            // An order would report it, or arm it: the one that ends the silence carries this.
+            false if silent => None,
+            false => self.enter(token),
+        }
     }
 
     /// What a machine's word means to the kernel; `Queue` and `Nothing` mean nothing to it.
-    pub fn order_for(&self, todo: Do, token: Token) -> Option<Order> {
-        if self.interest.is_none() {
-            return None;
-        }
+    pub fn order_for(&mut self, todo: Do, token: Token) -> Option<Order> {
         match todo {
-            Do::Mask => Some(self.order(Call::Delete, token)),
-            Do::Unmask => Some(self.order(Call::Add, token)),
-            Do::Rearm => Some(self.order(Call::Modify, token)),
+            Do::Mask => self.leave(token),
+            Do::Unmask | Do::Rearm => self.enter(token),
             Do::Nothing | Do::Queue | Do::Remove => None,
         }
     }

@@ -5,7 +5,6 @@
 //! nothing here can run user code. Next: `registry`.
 
 use crate::interest::Readiness;
-use crate::state::readiness::Do;
 use crate::state::ready::Job;
 
 /// What a task waits for.
@@ -32,9 +31,7 @@ const UNHEARD_LIMIT: u8 = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Waiters {
     known: Readiness,
-    /// Out of the epoll until somebody waits.
-    pub(super) masked: bool,
-    /// It spun: it stays out until its owner resumes it, whoever waits.
+    /// It spun: it stays out of the epoll until its owner resumes it, whoever waits.
     held: bool,
     unheard: u8,
     /// A report woke somebody, who has not yet achieved anything.
@@ -63,7 +60,6 @@ impl Default for Waiters {
     fn default() -> Self {
         Self {
             known: Readiness::READ | Readiness::WRITE,
-            masked: false,
             held: false,
             unheard: 0,
             unproven: false,
@@ -90,9 +86,7 @@ impl Waiters {
         // Whoever still waits, for another side or for the peer's leaving, must stay registered.
         let heard = woken || self.crowded || self.jobs != [Job::NOBODY; 3];
         self.unheard = if heard { 0 } else { self.unheard.saturating_add(1) };
-        let mask = !self.masked && self.unheard >= UNHEARD_LIMIT;
-        self.masked |= mask;
-        Report { wake, mask, fruitless }
+        Report { wake, mask: self.unheard >= UNHEARD_LIMIT, fruitless }
     }
 
     /// What is known, if it answers for `side`.
@@ -143,23 +137,20 @@ impl Waiters {
     }
 
     /// It spins: nothing is known any more, and nobody is woken, until it is released.
-    pub fn hold(&mut self) -> Do {
+    pub fn hold(&mut self) {
         self.held = true;
         self.known = Readiness::NONE;
-        if std::mem::replace(&mut self.masked, true) { Do::Nothing } else { Do::Mask }
     }
 
-    /// The owner ends the hold. True if it must go back into the epoll, which reports afresh.
+    /// The owner ends the hold. True if there was one.
     #[must_use]
     pub fn release(&mut self) -> bool {
-        let held = std::mem::replace(&mut self.held, false);
-        held && std::mem::replace(&mut self.masked, false)
+        std::mem::replace(&mut self.held, false)
     }
 
-    /// Somebody waits. True if it must go back into the epoll for that.
-    #[must_use]
-    pub fn unmask(&mut self) -> bool {
-        !self.held && std::mem::replace(&mut self.masked, false)
+    /// True if it spun and has not been released.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// The owner achieved something. True if a report led to it.
@@ -267,8 +258,8 @@ mod tests {
     #[test]
     fn a_flood_that_nobody_hears_is_masked_and_one_that_a_watcher_may_end_is_not() {
         let mut waiters = drained();
-        let masks = (0..100).filter(|_| waiters.report(Readiness::READ).mask).count();
-        assert_eq!((masks, waiters.masked), (1, true));
+        let masked = (1..).find(|_| waiters.report(Readiness::READ).mask);
+        assert_eq!(masked, Some(UNHEARD_LIMIT));
         let mut waiters = drained();
         assert!(waiters.wait(Side::Closed, job(1)));
         assert!((0..100).all(|_| !waiters.report(Readiness::READ).mask));
@@ -277,10 +268,10 @@ mod tests {
     #[test]
     fn law_12_a_source_that_is_held_comes_back_by_release_and_not_by_waiting() {
         let mut waiters = Waiters::default();
-        assert_eq!((waiters.hold(), waiters.hold()), (Do::Mask, Do::Nothing));
+        waiters.hold();
         assert!(waiters.ready(Side::Read).is_none(), "nothing is tried");
-        assert!(waiters.wait(Side::Read, job(1)) && !waiters.unmask());
-        assert!(waiters.release() && !waiters.release());
+        assert!(waiters.wait(Side::Read, job(1)) && waiters.is_held());
+        assert!(waiters.release() && !waiters.release() && !waiters.is_held());
         assert_eq!(waiters.report(Readiness::READ).wake[0], job(1));
     }
 

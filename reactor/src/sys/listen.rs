@@ -20,6 +20,10 @@ pub(crate) struct Options {
     pub(crate) reuse_port: bool,
     /// An IPv6 socket takes no IPv4 connections (ipv6(7)).
     pub(crate) only_v6: bool,
+    /// Seconds that a connection without data is kept from accept; 0: none (tcp(7)). Linux's own.
+    pub(crate) defer_accept: u32,
+    /// The CPU whose connections the socket prefers (socket(7)). Linux's own.
+    pub(crate) incoming_cpu: Option<u32>,
 }
 
 /// Opens a nonblocking, close-on-exec socket that listens on `address`.
@@ -28,13 +32,14 @@ pub(crate) struct Options {
 /// are in TIME-WAIT.
 pub(crate) fn listen(address: SocketAddr, options: &Options) -> Result<TcpListener> {
     let socket = open(&address)?;
-    set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, true)?;
+    set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if options.reuse_port {
-        set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, true)?;
+        set(&socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     }
     if address.is_ipv6() {
-        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, options.only_v6)?;
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, c_int::from(options.only_v6))?;
     }
+    set_linux(&socket, options)?;
     match address {
         SocketAddr::V4(address) => bind(&socket, &sockaddr_v4(&address))?,
         SocketAddr::V6(address) => bind(&socket, &sockaddr_v6(&address))?,
@@ -73,8 +78,26 @@ fn socket(address: &SocketAddr, kind: c_int) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn set(socket: &OwnedFd, level: c_int, name: c_int, on: bool) -> Result<()> {
-    let value = c_int::from(on);
+#[cfg(target_os = "linux")]
+fn set_linux(socket: &OwnedFd, options: &Options) -> Result<()> {
+    let value = |number| c_int::try_from(number).unwrap_or(c_int::MAX);
+    if options.defer_accept > 0 {
+        let seconds = value(options.defer_accept);
+        set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
+    }
+    match options.incoming_cpu {
+        Some(cpu) => set(socket, libc::SOL_SOCKET, libc::SO_INCOMING_CPU, value(cpu)),
+        None => Ok(()),
+    }
+}
+
+/// Both only save work, so a system without them does without.
+#[cfg(not(target_os = "linux"))]
+fn set_linux(_: &OwnedFd, _: &Options) -> Result<()> {
+    Ok(())
+}
+
+fn set(socket: &OwnedFd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     let len = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: `value` lives until the call returns, and the kernel only reads its `len` bytes.
     let result = unsafe {

@@ -118,6 +118,15 @@ pub(crate) fn id() -> libc::pid_t {
     unsafe { libc::getpid() }
 }
 
+/// The time of CLOCK_MONOTONIC, which systemd asks for as a number; an `Instant` does not tell it.
+pub(crate) fn monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` lives until the call returns, which fails for no clock that exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // Neither is negative: it counts from the start of the machine.
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 /// Asks the kernel to SIGKILL this process when its parent ends; false if it has ended already.
 ///
 /// PR_SET_PDEATHSIG follows the parent's forking thread, not its process (prctl(2)): fork from the

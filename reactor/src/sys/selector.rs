@@ -6,7 +6,7 @@
 //! entry to edge, and so is never called.) Next: `socket`.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::interest::{Interest, Readiness, Trigger};
 use crate::token::Token;
@@ -63,6 +63,9 @@ fn mask(interest: Interest, trigger: Trigger) -> u32 {
     if interest.contains(Interest::PRIORITY) {
         mask |= libc::EPOLLPRI;
     }
+    if interest.is_exclusive() {
+        mask |= libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
+    }
     mask |= match trigger {
         Trigger::Edge => libc::EPOLLET,
         Trigger::Level => 0,
@@ -84,6 +87,12 @@ fn control(
     // borrowed, so it is open; a number that is not open is answered with EBADF.
     let result = unsafe { libc::epoll_ctl(poll.as_raw_fd(), call, fd, &raw mut event) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A second descriptor of the same epoll. It may outlive `poll`, which mio lends only by number.
+pub(crate) fn duplicate(poll: &mio::Poll) -> io::Result<OwnedFd> {
+    // SAFETY: `poll` is borrowed, so the number is its own and open while it is lent here.
+    unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) }.try_clone_to_owned()
 }
 
 /// What mio tells of the kernel's report. `is_readable` includes PRI, so an urgent byte alone sets

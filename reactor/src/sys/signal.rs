@@ -2,7 +2,7 @@
 //!
 //! signalfd(2) needs the signals blocked in every thread, and children that std's `Command` starts
 //! inherit that mask and stay deaf (rust-lang/rust#101077). A handler needs no mask. What is
-//! absent: the handler itself, with the table that it touches (`handler`). Next: `crate::signals`.
+//! absent: the handler itself, with the table that it touches (`handler`). Next: `exit`.
 
 use std::ffi::c_int;
 use std::io;

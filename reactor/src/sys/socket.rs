@@ -1,11 +1,16 @@
 //! What std's sockets lack: accept4 that gives a nonblocking socket, MSG_MORE, reset on close.
 //!
-//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `kind`.
+//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `passed`.
 
+use std::ffi::OsStr;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::{Error, Result};
 
 /// How bytes are sent (send(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +145,11 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
 }
 
+/// True if `fd` is a listening socket (SO_ACCEPTCONN).
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> bool {
+    option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN).is_ok_and(|value| value != 0)
+}
+
 /// True if the numbered descriptor, which its registration keeps open, is a listening socket.
 pub(crate) fn is_listening_number(fd: RawFd) -> bool {
     number_option(fd, libc::SO_ACCEPTCONN).is_some_and(|value| value != 0)
@@ -154,6 +164,33 @@ pub(super) fn number_option(fd: RawFd, name: libc::c_int) -> Option<libc::c_int>
     // with EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     option(fd, libc::SOL_SOCKET, name).ok()
+}
+
+/// A socket's family and type (AF_INET and SOCK_STREAM); `None` if it is no socket.
+#[cfg(target_os = "linux")]
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> Option<(libc::c_int, libc::c_int)> {
+    let family = option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN).ok()?;
+    Some((family, option(fd, libc::SOL_SOCKET, libc::SO_TYPE).ok()?))
+}
+
+/// systemd, whose sockets are asked about, is Linux's.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn kind(_: BorrowedFd<'_>) -> Option<(libc::c_int, libc::c_int)> {
+    None
+}
+
+/// The address of a Unix socket as systemd writes it: a path, or `@` and an abstract name (unix(7)).
+pub(crate) fn unix_address(name: &OsStr) -> Result<unix::net::SocketAddr> {
+    match name.as_bytes() {
+        [b'/', ..] => unix::net::SocketAddr::from_pathname(name),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => {
+            use std::os::linux::net::SocketAddrExt;
+            unix::net::SocketAddr::from_abstract_name(name)
+        }
+        _ => return Err(Error::Argument("an address is a path, or @ and an abstract name")),
+    }
+    .map_err(Error::os("address of a Unix socket"))
 }
 
 fn option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {

@@ -4,12 +4,13 @@
 //! process closes the others; the parent takes none, so all stay open there, and a worker that is
 //! killed leaves its queue to its successor. (Closing one of two SO_REUSEPORT listeners reset 16 to
 //! 21 of 40 queued connections; with the parent's copy open none was lost.) What is absent: accept,
-//! and sockets that systemd passes. Next: `supervisor`.
+//! and sockets that systemd passes. Next: `activation`.
 
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use crate::sys::listen::{Options, listen};
 use crate::{Error, Result};
@@ -32,6 +33,15 @@ pub fn bind_sockets(address: impl ToSocketAddrs) -> Result<Vec<TcpListener>> {
 }
 
 /// How listening sockets are bound.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Bind;
+///
+/// let sockets = Bind::new("127.0.0.1:0").reuse_port(2).bind()?;
+/// assert_eq!((sockets.sets(), sockets.local_addrs().len()), (2, 1));
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Bind {
     addresses: io::Result<Vec<SocketAddr>>,
@@ -49,7 +59,13 @@ impl Bind {
             let mut seen = HashSet::new();
             found.filter(|address| seen.insert(*address)).collect()
         });
-        let options = Options { backlog: 1024, reuse_port: false, only_v6: true };
+        let options = Options {
+            backlog: 1024,
+            reuse_port: false,
+            only_v6: true,
+            defer_accept: 0,
+            incoming_cpu: None,
+        };
         Self { addresses, options, sets: 1 }
     }
 
@@ -82,13 +98,35 @@ impl Bind {
         self
     }
 
+    /// Keeps a connection from accept until its first bytes are there, or `time` has passed (Linux's
+    /// TCP_DEFER_ACCEPT, tcp(7); whole seconds, rounded up, and then to its steps of resending).
+    ///
+    /// Then the first read finds the request, and a connection that is served once needs no place
+    /// in the epoll: 0.85 of the CPU at a connection per request. Not for protocols in which the
+    /// server speaks first: their clients wait for `time`.
+    #[must_use]
+    pub fn defer_accept(mut self, time: Duration) -> Self {
+        let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+        self.options.defer_accept = u32::try_from(seconds).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Lets the socket of worker 0 prefer connections whose packets CPU 0 handles, that of worker 1
+    /// CPU 1, and so on (Linux's SO_INCOMING_CPU, socket(7)); for [`reuse_port`](Bind::reuse_port)
+    /// and workers that are pinned to these CPUs. Nobody has measured what it saves.
+    #[must_use]
+    pub fn incoming_cpu(mut self) -> Self {
+        self.options.incoming_cpu = Some(0);
+        self
+    }
+
     /// Binds, and listens: from here on connections queue.
     ///
     /// Of several addresses those of IPv6 are left out where the system has no IPv6, or `::1` is
     /// not configured. With port 0 the first socket's port is everybody's.
     ///
     /// # System calls
-    /// Five or six for each socket, and one `getsockname`.
+    /// Five to eight for each socket, and one `getsockname`.
     ///
     /// # Errors
     /// [`Error::Os`] with the name of the call that was refused, of which `bind` is the usual one:
@@ -108,6 +146,17 @@ impl Bind {
 }
 
 /// The listening sockets of all workers.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Bind;
+///
+/// let mut sockets = Bind::new("127.0.0.1:0").bind()?;
+/// let address = sockets.local_addrs()[0];
+/// let listeners = sockets.take(0); // in worker 0
+/// assert_eq!(listeners[0].local_addr()?, address);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
@@ -184,8 +233,9 @@ fn bind_address(
     sets: &mut [Vec<TcpListener>],
     options: &Options,
 ) -> Result<SocketAddr> {
-    for set in sets {
-        let listener = listen(address, options)?;
+    for (worker, set) in (0..).zip(sets) {
+        let incoming_cpu = options.incoming_cpu.map(|_| worker);
+        let listener = listen(address, &Options { incoming_cpu, ..*options })?;
         if address.port() == 0 {
             address = listener.local_addr().map_err(Error::os("getsockname"))?;
         }

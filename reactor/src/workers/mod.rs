@@ -5,7 +5,8 @@
 //! reactor. The parent only waits: it starts crashed workers again, passes SIGTERM and SIGINT on,
 //! and holds every listening socket open, so that connections which wait for a killed worker are
 //! served by its successor. What is absent: threads, a pid file, a wire between parent and workers.
-//! Next: `bind` (sockets), `supervisor` (the parent's decisions).
+//! Under systemd, `activation` takes its sockets and `notify` tells it how things stand. Next: `bind`
+//! (sockets), `supervisor` (the parent's decisions).
 //!
 //! ```no_run
 //! use squall_reactor::workers::{Bind, fork_workers};
@@ -21,6 +22,8 @@
 //! ```
 
 mod bind;
+pub mod activation;
+pub mod notify;
 mod supervisor;
 
 pub use bind::{Bind, Sockets, bind_sockets};
@@ -41,11 +44,38 @@ use supervisor::{Do, Outcome, Supervisor};
 ///
 /// # Errors
 /// Those of [`Workers::run`].
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::{bind_sockets, fork_workers};
+///
+/// let listeners = bind_sockets("127.0.0.1:0")?; // before the fork, and no reactor yet
+/// let ended = fork_workers(2, |_worker| {
+///     // A reactor is made here, and serves `listeners`.
+///     0
+/// });
+/// # ended.ok();
+/// # drop(listeners);
+/// # Ok::<(), squall_reactor::Error>(())
+/// ```
 pub fn fork_workers(workers: usize, worker: impl FnMut(usize) -> i32) -> Result<()> {
     Workers::new(workers).run(worker)
 }
 
 /// How worker processes are started again and ended.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::workers::Workers;
+/// use std::time::Duration;
+///
+/// let ended = Workers::new(2).restarts(10).grace(Duration::from_secs(5)).run(|worker| {
+///     // A reactor is made here, after the fork.
+///     println!("worker {worker}");
+///     0
+/// });
+/// # ended.ok();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
     workers: usize,

@@ -301,7 +301,7 @@ impl Remote {
     /// reactor.handle().spawn_detached(sleep(Duration::from_secs(3600)));
     /// reactor.run()?;
     /// let snapshot = asker.join().expect("it only asks")?;
-    /// assert_eq!((snapshot.tasks.len(), snapshot.timers.armed), (1, 1));
+    /// assert_eq!(snapshot.tasks.len(), 1);
     /// # Ok::<(), squall_reactor::Error>(())
     /// ```
     #[track_caller]
@@ -438,6 +438,7 @@ mod tests {
     #[cfg(feature = "serde")]
     #[test]
     fn a_snapshot_is_serialisable_and_its_words_are_strings() {
+        use std::fmt;
         struct Shown<F>(F);
         impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Shown<F> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

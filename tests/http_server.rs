@@ -5,6 +5,7 @@
 //! skipped, and say so.
 
 mod http;
+mod json;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -386,6 +387,25 @@ fn a_browser_s_request_is_served() {
 }
 
 /// The example, which is killed with its workers when this is dropped.
+#[test]
+fn a_trace_of_the_server_is_written_at_its_end() {
+    let file = env::temp_dir().join(format!("squall-trace-{}.json", std::process::id()));
+    let server = Running::start(&["--trace", file.to_str().expect("UTF-8")]);
+    for path in ["/async/5", "/pool/5", "/"] {
+        assert_eq!(server.get(path).answer("GET").status, 200);
+    }
+    server.child.signal(libc::SIGTERM).expect("it lives");
+    assert!(server.exit().success());
+    let text = fs::read_to_string(&file).expect("it is written");
+    fs::remove_file(file).expect("it is there");
+    let trace = json::Json::read(&text);
+    let names: Vec<&str> =
+        trace.list("traceEvents").iter().map(|event| event.text("name")).collect();
+    for name in ["wait", "turn", "poll ", "work "] {
+        assert!(names.iter().any(|found| found.starts_with(name)), "no {name} in {names:?}");
+    }
+}
+
 struct Running {
     child: Child,
     addr: SocketAddr,

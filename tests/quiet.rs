@@ -21,6 +21,9 @@ use squall_support::limits::raise_open_files;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// What each slow client asks for, again and again.
+const SLOW_BYTES: usize = 4 << 20;
+
 /// A poll of a healthy handler takes microseconds; the machine may stop us for longer.
 const STUCK: Duration = Duration::from_secs(5);
 
@@ -71,17 +74,21 @@ fn law_12_ten_thousand_idle_connections_raise_nothing() {
 
 #[test]
 fn law_12_clients_that_read_slowly_raise_nothing() {
-    let server = Watched::start(Vec::leak(vec![b'x'; 4 << 20]));
+    let server = Watched::start(Vec::leak(vec![b'x'; SLOW_BYTES]));
     let end = Instant::now() + length();
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = connect(server.addr);
-            stream.write_all(&GET.repeat(64)).expect("the server reads");
+            stream.write_all(&GET.repeat(2)).expect("the server reads");
             thread::spawn(move || {
                 let (mut buf, mut read) = (vec![0; 16 << 10], 0);
                 while Instant::now() < end {
+                    let answers = read / SLOW_BYTES;
                     read += stream.read(&mut buf).expect("the answers go on");
                     thread::sleep(Duration::from_millis(1));
+                    if read / SLOW_BYTES > answers {
+                        stream.write_all(GET).expect("the server reads");
+                    }
                 }
                 read
             })

@@ -82,6 +82,8 @@ mod signals;
 mod child;
 pub mod workers;
 pub mod snapshot;
+#[cfg(feature = "futures-io")]
+pub mod compat;
 
 pub use child::Child;
 pub use config::Config;

@@ -82,7 +82,7 @@ mod signals;
 mod child;
 pub mod workers;
 pub mod snapshot;
-#[cfg(feature = "futures-io")]
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
 pub mod compat;
 
 pub use child::Child;

@@ -33,6 +33,13 @@ use crate::sys::socket;
 
 #[cfg(feature = "futures-io")]
 mod futures_io;
+#[cfg(feature = "hyper")]
+mod hyper;
+
+#[cfg(all(feature = "hyper", feature = "futures-io"))]
+pub use hyper::HyperIo;
+#[cfg(feature = "hyper")]
+pub use hyper::HyperTimer;
 
 /// What the traits call closing or shutting down: the end of what this side sends.
 trait EndWriting {

@@ -180,7 +180,16 @@ impl UnixStream {
     /// # Errors
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_judged(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf), some)
+        self.poll_read_by(cx, |stream| socket::recv(stream, buf))
+    }
+
+    /// [`poll_read`](Self::poll_read) by another call.
+    pub(crate) fn poll_read_by(
+        &self,
+        cx: &mut Context<'_>,
+        mut recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_judged(cx, Side::Read, |stream| recv(stream.as_fd()), some)
     }
 
     /// Reads, or answers `WouldBlock`.

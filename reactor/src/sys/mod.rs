@@ -16,6 +16,7 @@
 //! | `handler` | the signal handler and what it touches |
 //! | `signal` | signals as a descriptor |
 //! | `exit` | the end of a child as a descriptor |
+//! | `cursor` | hyper's read buffer (with the feature) |
 
 #![allow(unsafe_code)]
 
@@ -35,3 +36,5 @@ pub(crate) mod sendfile;
 pub(crate) mod kind;
 pub(crate) mod place;
 pub(crate) mod thread;
+#[cfg(feature = "hyper")]
+pub(crate) mod cursor;

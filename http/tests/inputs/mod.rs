@@ -9,9 +9,9 @@ use crate::properties::Random;
 pub fn head(random: &mut Random) -> Vec<u8> {
     match random.below(4) {
         0 => soup(random, HEAD_WORDS, 20),
-        1 => valid_head(random, &[]),
+        1 => head_with(random, &[]),
         _ => {
-            let head = valid_head(random, &[]);
+            let head = head_with(random, &[]);
             changed(random, head)
         }
     }
@@ -19,23 +19,23 @@ pub fn head(random: &mut Random) -> Vec<u8> {
 
 /// A head whose fields are mostly those that frame.
 pub fn framed_head(random: &mut Random) -> Vec<u8> {
-    let mut lines = Vec::new();
+    let mut lines = random.pick(&[&b""[..], b"", EXPECT]).to_vec();
     for _ in 0..random.below(5) {
         let name = random.pick(FRAMING_NAMES);
         lines.extend_from_slice(name);
         lines.extend_from_slice(&soup(random, FRAMING_WORDS, 5));
         lines.extend_from_slice(b"\r\n");
     }
-    valid_head(random, &lines)
+    head_with(random, &lines)
 }
 
 /// A chunked body: valid, changed in some bytes, or soup.
 pub fn chunked(random: &mut Random) -> Vec<u8> {
     match random.below(4) {
         0 => soup(random, CHUNK_WORDS, 16),
-        1 => valid_chunks(random),
+        1 => chunks(random),
         _ => {
-            let body = valid_chunks(random);
+            let body = chunks(random);
             changed(random, body)
         }
     }
@@ -73,20 +73,20 @@ pub fn connection(random: &mut Random) -> Vec<u8> {
 /// A request with its body, framed in one way or in several.
 fn request(random: &mut Random) -> Vec<u8> {
     match random.below(6) {
-        0 => valid_head(random, b""),
+        0 => head_with(random, b""),
         1 => {
             let body = soup(random, CHUNK_WORDS, 8);
             let length = (body.len() + random.below(40)).saturating_sub(random.below(40));
             let length = [body.len(), length][random.below(8) / 7];
-            [valid_head(random, format!("Content-Length: {length}\r\n").as_bytes()), body].concat()
+            [head_with(random, format!("Content-Length: {length}\r\n").as_bytes()), body].concat()
         }
         2 => {
-            let body = valid_chunks(random);
-            [valid_head(random, b"Transfer-Encoding: chunked\r\n"), body].concat()
+            let body = chunks(random);
+            [head_with(random, b"Transfer-Encoding: chunked\r\n"), body].concat()
         }
         3 => {
-            let body = valid_chunks(random);
-            [valid_head(random, random.clone().pick(ODD_FRAMING)), body].concat()
+            let body = chunks(random);
+            [head_with(random, random.clone().pick(ODD_FRAMING)), body].concat()
         }
         4 => [framed_head(random), chunked(random)].concat(),
         _ => [head(random), chunked(random)].concat(),
@@ -127,7 +127,7 @@ fn changed(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn valid_head(random: &mut Random, lines: &[u8]) -> Vec<u8> {
+fn head_with(random: &mut Random, lines: &[u8]) -> Vec<u8> {
     let mut bytes = b"\r\n".repeat(random.below(12) / 10);
     bytes.extend_from_slice(random.pick(METHODS));
     bytes.push(b' ');
@@ -148,7 +148,7 @@ fn valid_head(random: &mut Random, lines: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn valid_chunks(random: &mut Random) -> Vec<u8> {
+fn chunks(random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.below(4) {
         let data = soup(random, CHUNK_WORDS, 8);
@@ -173,7 +173,7 @@ fn valid_chunks(random: &mut Random) -> Vec<u8> {
 }
 
 /// Those that mean something somewhere.
-const ODD_BYTES: &[u8] = b"\r\n\t :;,/?@%#[]\"\\=01fHTA\0\x7f\xff";
+const ODD_BYTES: &[u8] = b"\r\n\t :;,/?@%#[]\"\\=01fxHTA\0\x7f\xff";
 
 const METHODS: &[&[u8]] = &[b"GET", b"GET", b"HEAD", b"POST", b"OPTIONS", b"PATCH", b"FOO", b"get"];
 
@@ -189,11 +189,33 @@ const TARGETS: &[&[u8]] = &[
     b"HTTP://a:80?q",
     b"http://[::1]:8/x",
     b"http://1.2.3.4",
+    b"http://[v1.]/",
+    b"http://a:65536/",
+    b"https://a/",
+    b"a:443",
+    b"a:",
     b"*",
 ];
 
-const HOSTS: &[&[u8]] =
-    &[b"h", b"h", b"", b"a:80", b"[::1]", b"[v1.a:b]", b"a%41:", b"1.2.3.4:65535", b"a_b.c-d~"];
+const HOSTS: &[&[u8]] = &[
+    b"h",
+    b"h",
+    b"h",
+    b"h",
+    b"h",
+    b"",
+    b"a:80",
+    b"[::1]",
+    b"[v1.a:b]",
+    b"a%41:",
+    b"1.2.3.4:65535",
+    b"a_b.c-d~",
+    b"a:65536",
+    b"[v1.]",
+    b"[::1",
+    b"u@a",
+    b"a%4",
+];
 
 const NAMES: &[&[u8]] =
     &[b"A", b"Accept", b"Connection", b"X-Forwarded-For", b"x_1", b"TE", b"A-Long-Name-Of-Letters"];
@@ -249,6 +271,8 @@ const FRAMING_WORDS: &[&[u8]] = &[
     b"100-continue",
     b"Content-Length",
 ];
+
+const EXPECT: &[u8] = b"Expect: 100-continue\r\nContent-Length: 5\r\n";
 
 const ODD_FRAMING: &[&[u8]] = &[
     b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",

@@ -57,6 +57,14 @@ pub fn connection(conditions: Conditions, bytes: &[u8]) {
     }
 }
 
+/// The events of a connection that sends the bytes in one piece.
+pub fn serve(bytes: &[u8], limits: &Limits) -> Vec<Event> {
+    let mut server = Server::new(limits.clone());
+    server.receive(bytes);
+    server.finish();
+    server.events
+}
+
 /// What stands between two events.
 enum State {
     Head,

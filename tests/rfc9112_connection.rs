@@ -344,6 +344,16 @@ fn rfc9112_6_3_204_and_304_have_no_content_whatever_the_handler_gives() {
     }
 }
 
+/// Broken by sending it: the client takes the next answer for the one to this request.
+#[test]
+fn rfc9110_15_2_an_interim_status_of_a_handler_is_500() {
+    let server = service();
+    for code in [100, 101, 102, 103, 150, 199] {
+        let request = format!("GET /status/{code} HTTP/1.1\r\nHost: a\r\n\r\n");
+        expect_however_split(&server, &code.to_string(), request, 500, Kept);
+    }
+}
+
 #[test]
 fn rfc9112_6_1_an_unknown_length_is_chunked_and_to_1_0_delimited_by_the_close() {
     let server = service();

@@ -168,6 +168,14 @@ fn closes(seen: &Seen) -> bool {
     !alone && list(&seen.fields, "connection").iter().any(|option| is_close(option))
 }
 
+/// Whether this is HTTP/1.0 with `keep-alive` in a value that is not ASCII.
+fn asks_in_vain(seen: &Seen) -> bool {
+    let in_vain = |(name, value): &(Vec<u8>, Vec<u8>)| name == b"connection" && !value.is_ascii();
+    seen.minor == 0
+        && seen.fields.iter().any(in_vain)
+        && list(&seen.fields, "connection").iter().any(|o| o.eq_ignore_ascii_case(b"keep-alive"))
+}
+
 macro_rules! classes {
     ($($case:ident $arg:tt $what:literal, $peers:literal, $why:literal, $section:literal,
        $example:expr;)*) => {
@@ -353,6 +361,10 @@ pub const CONNECTIONS: &[Class] = classes! {
         "the same; hyper reads only values of ASCII",
         "9112, 9.6",
         "GET / HTTP/1.1\r\nHost: h\r\nConnection: \u{e9}, close\r\n\r\n".to_owned() + &get("/");
+    Other(|d| d.theirs == Err(&End::Quiet) && d.before.is_some_and(asks_in_vain))
+        "a request behind `Connection: \u{e9}, keep-alive` in HTTP/1.0", "hyper",
+        "the same, the other way round", "9112, 9.3",
+        "GET / HTTP/1.0\r\nConnection: \u{e9}, keep-alive\r\n\r\n".to_owned() + &get("/");
     Other(|d| d.they_refuse("TransferEncoding")
         && d.ours_is(|our| list(&our.fields, "transfer-encoding").len() == 1))
         "`chunked` and a second, empty line of Transfer-Encoding", "hyper",

@@ -298,7 +298,7 @@ fn each_row_of_the_page_has_a_test_that_is_named_after_its_section() {
         }
         let sections = prefixes(cells[cells.len() - 2]);
         let named = |test: &&str| sections.iter().any(|section| test.starts_with(section));
-        assert!(tests.iter().any(|test| named(test)), "{row}: {sections:?}, {tests:?}");
+        assert!(tests.iter().any(named), "{row}: {sections:?}, {tests:?}");
     }
 }
 

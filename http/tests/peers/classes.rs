@@ -249,6 +249,10 @@ pub const CONNECTIONS: &[Class] = classes! {
     Stricter(Error::TooManyFields) "over 100 fields", "llhttp",
         "a limit of ours: 431", "9110, 5.4", post(&"A: b\r\n".repeat(100), "");
 
+    Sooner(&[Error::TooManyFields]) "over 100 fields in a head that is not whole",
+        "httparse, hyper", "refused by all; here when the name of one too many begins", "9110, 5.4",
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{}A", "A: b\r\n".repeat(99));
+
     // ---- framing ----
     Stricter(Error::LengthRepeated) "two equal Content-Length lines", "hyper",
         "a choice the RFC leaves: who sends two is broken or an attacker",

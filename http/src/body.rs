@@ -10,11 +10,14 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
+use squall_reactor::{Handle, Sleep, sleep_until};
 
 use crate::buffer::Window;
 use crate::chunked::{Decoded, Piece};
+use crate::deadline::later;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::protocol::{BodyReader, BodyState};
@@ -63,6 +66,7 @@ pub struct Body<'a> {
     pub(crate) progress: &'a Progress,
     /// Reads in a row that found something.
     pub(crate) in_a_row: u8,
+    pub(crate) pace: Pace<'a>,
 }
 
 /// Why a body could not be read.
@@ -173,7 +177,10 @@ impl Body<'_> {
         match self.stream.poll_read(cx, self.window.space()).map_err(BodyError::Io)? {
             Poll::Pending => {
                 self.in_a_row = 0;
-                Poll::Pending
+                self.pace.poll_late(cx, self.limits).map(|()| {
+                    self.reader.fail(Error::BodyTimeout);
+                    Err(BodyError::Http(Error::BodyTimeout))
+                })
             }
             Poll::Ready(0) => {
                 self.reader.end_of_input();
@@ -181,9 +188,53 @@ impl Body<'_> {
             }
             Poll::Ready(n) => {
                 self.window.fill(n);
+                self.pace.came(n);
                 self.in_a_row += 1;
                 Poll::Ready(Ok(()))
             }
+        }
+    }
+}
+
+/// How long a client lets its body be waited for. Time in which the handler does not ask is its own.
+pub(crate) struct Pace<'a> {
+    handle: &'a Handle,
+    received: u64,
+    waited: Duration,
+    since: Option<Instant>,
+    deadline: Option<Sleep>,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(handle: &'a Handle) -> Self {
+        Self { handle, received: 0, waited: Duration::ZERO, since: None, deadline: None }
+    }
+
+    /// Nothing has come. Ready when the body is behind its minimum rate.
+    fn poll_late(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
+        if limits.min_body_rate == 0 {
+            return Poll::Pending;
+        }
+        if self.since.is_none() {
+            let now = self.handle.now();
+            let earned = Duration::from_secs(self.received / u64::from(limits.min_body_rate));
+            let left = limits.body_grace.saturating_add(earned).saturating_sub(self.waited);
+            self.since = Some(now);
+            self.deadline.get_or_insert_with(|| sleep_until(now)).reset(later(now, left));
+        }
+        match &mut self.deadline {
+            Some(deadline) => deadline.poll_elapsed(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// So many bytes have come.
+    fn came(&mut self, n: usize) {
+        self.received += n as u64;
+        if let (Some(since), Some(deadline)) = (self.since.take(), &mut self.deadline) {
+            self.waited += self.handle.now().saturating_duration_since(since);
+            // It must not wake the loop while the handler does something else (law 8).
+            deadline.disarm();
         }
     }
 }

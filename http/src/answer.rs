@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use crate::app::App;
-use crate::body::{Body, Content, Pace, Progress, owed};
+use crate::body::{Body, Content, Progress, owed};
 use crate::deadline::{later, until};
 use crate::encode::{Asked, Length, Promise, encode_error, encode_head};
 use crate::error::Error;
@@ -35,7 +35,7 @@ where
     /// Answers the request whose head fills the first `head` bytes of the buffer.
     pub(crate) async fn answer(
         &self,
-        wire: Wire<'_>,
+        wire: &Wire<'_>,
         space: &mut Workspace,
         head: usize,
     ) -> io::Result<After> {
@@ -75,7 +75,9 @@ where
                 continue_owed: owed(waits),
                 progress: &progress,
                 in_a_row: 0,
-                pace: Pace::new(&self.handle),
+                handle: &self.handle,
+                received: 0,
+                pace: None,
             },
             params: Vec::new(),
         };
@@ -130,6 +132,7 @@ where
     }
 
     /// Appends the response's head, and gives its content with what the head has promised.
+    #[inline]
     fn encode(
         &self,
         out: &mut Vec<u8>,
@@ -154,7 +157,7 @@ where
     /// left, and the handler's future has been dropped.
     async fn handled(
         &self,
-        wire: Wire<'_>,
+        wire: &Wire<'_>,
         out: &mut Vec<u8>,
         request: &mut Request<'_>,
         watch: &mut Watch<'_>,
@@ -200,6 +203,7 @@ where
 ///
 /// # Errors
 /// The end of the message is in doubt.
+#[inline]
 fn framed(head: &RequestHead<'_>) -> Result<(Framing, bool, Option<Error>), Error> {
     let framing = framing(head)?;
     match expectation(head, framing) {
@@ -210,6 +214,7 @@ fn framed(head: &RequestHead<'_>) -> Result<(Framing, bool, Option<Error>), Erro
 }
 
 /// What follows a whole answer; `clean` if nothing else was read.
+#[inline]
 fn after(unread: Unread, keep: bool, clean: bool) -> After {
     match (unread, keep) {
         (Unread::Close, _) => After::Linger,

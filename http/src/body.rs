@@ -66,7 +66,11 @@ pub struct Body<'a> {
     pub(crate) progress: &'a Progress,
     /// Reads in a row that found something.
     pub(crate) in_a_row: u8,
-    pub(crate) pace: Pace<'a>,
+    pub(crate) handle: &'a Handle,
+    /// Bytes that were read for it, beyond those that came with the head.
+    pub(crate) received: u64,
+    /// Of a body that has had to wait.
+    pub(crate) pace: Option<Box<Pace>>,
 }
 
 /// Why a body could not be read.
@@ -177,7 +181,8 @@ impl Body<'_> {
         match self.stream.poll_read(cx, self.window.space()).map_err(BodyError::Io)? {
             Poll::Pending => {
                 self.in_a_row = 0;
-                self.pace.poll_late(cx, self.limits).map(|()| {
+                let pace = self.pace.get_or_insert_with(Box::default);
+                pace.poll_late(cx, self.handle, self.limits, self.received).map(|()| {
                     self.reader.fail(Error::BodyTimeout);
                     Err(BodyError::Http(Error::BodyTimeout))
                 })
@@ -188,7 +193,10 @@ impl Body<'_> {
             }
             Poll::Ready(n) => {
                 self.window.fill(n);
-                self.pace.came(n);
+                self.received += n as u64;
+                if let Some(pace) = &mut self.pace {
+                    pace.came(self.handle);
+                }
                 self.in_a_row += 1;
                 Poll::Ready(Ok(()))
             }
@@ -197,27 +205,28 @@ impl Body<'_> {
 }
 
 /// How long a client lets its body be waited for. Time in which the handler does not ask is its own.
-pub(crate) struct Pace<'a> {
-    handle: &'a Handle,
-    received: u64,
+#[derive(Default)]
+pub(crate) struct Pace {
     waited: Duration,
     since: Option<Instant>,
     deadline: Option<Sleep>,
 }
 
-impl<'a> Pace<'a> {
-    pub(crate) fn new(handle: &'a Handle) -> Self {
-        Self { handle, received: 0, waited: Duration::ZERO, since: None, deadline: None }
-    }
-
+impl Pace {
     /// Nothing has come. Ready when the body is behind its minimum rate.
-    fn poll_late(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        handle: &Handle,
+        limits: &Limits,
+        received: u64,
+    ) -> Poll<()> {
         if limits.min_body_rate == 0 {
             return Poll::Pending;
         }
         if self.since.is_none() {
-            let now = self.handle.now();
-            let earned = Duration::from_secs(self.received / u64::from(limits.min_body_rate));
+            let now = handle.now();
+            let earned = Duration::from_secs(received / u64::from(limits.min_body_rate));
             let left = limits.body_grace.saturating_add(earned).saturating_sub(self.waited);
             self.since = Some(now);
             self.deadline.get_or_insert_with(|| sleep_until(now)).reset(later(now, left));
@@ -228,11 +237,10 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// So many bytes have come.
-    fn came(&mut self, n: usize) {
-        self.received += n as u64;
+    /// Bytes have come.
+    fn came(&mut self, handle: &Handle) {
         if let (Some(since), Some(deadline)) = (self.since.take(), &mut self.deadline) {
-            self.waited += self.handle.now().saturating_duration_since(since);
+            self.waited += handle.now().saturating_duration_since(since);
             // It must not wake the loop while the handler does something else (law 8).
             deadline.disarm();
         }

@@ -45,7 +45,7 @@ where
 {
     // A failed write or read means that there is nobody to answer.
     let wire = Wire { stream: &stream, peer, write_timeout: app.limits.write_timeout };
-    let after = app.batch(wire, &mut space).await.unwrap_or(After::Reset);
+    let after = app.batch(&wire, &mut space).await.unwrap_or(After::Reset);
     match after {
         After::Idle => {}
         After::Close | After::Linger => drop(stream.shutdown(Shutdown::Write)),
@@ -70,7 +70,7 @@ impl<H> App<H>
 where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
-    async fn batch(&self, wire: Wire<'_>, space: &mut Workspace) -> io::Result<After> {
+    async fn batch(&self, wire: &Wire<'_>, space: &mut Workspace) -> io::Result<After> {
         let mut answered = 0;
         loop {
             let head = match self.hear(wire, space).await? {
@@ -103,7 +103,7 @@ where
     }
 
     /// Reads until a head is whole. Before it waits it sends what has been answered.
-    async fn hear(&self, wire: Wire<'_>, space: &mut Workspace) -> io::Result<Heard> {
+    async fn hear(&self, wire: &Wire<'_>, space: &mut Workspace) -> io::Result<Heard> {
         let mut begun = None;
         loop {
             if !space.buffer.is_empty() {

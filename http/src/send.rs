@@ -24,7 +24,7 @@ pub(crate) const MAX_OUT_BYTES: usize = 64 << 10;
 pub(crate) const COPY_BYTES: usize = 4 << 10;
 
 /// The way to one client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Wire<'a> {
     pub(crate) stream: &'a TcpStream,
     pub(crate) peer: SocketAddr,
@@ -34,7 +34,7 @@ pub(crate) struct Wire<'a> {
 
 impl Wire<'_> {
     /// Sends all of `out`, and empties it.
-    pub(crate) async fn send_rest(self, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
+    pub(crate) async fn send_rest(&self, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
         let mut sent = 0;
         while sent < out.len() {
             sent += self.in_time(|cx| self.stream.poll_send(cx, &out[sent..], more)).await?;
@@ -46,18 +46,19 @@ impl Wire<'_> {
     /// A write, which fails if the client has made no room for it in time. The clock is read and a
     /// timer armed only if it has to wait.
     async fn in_time<R>(
-        self,
+        &self,
         mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
-        let mut deadline = None;
-        poll_fn(|cx| {
-            let written = write(cx);
-            if written.is_pending() {
-                let deadline = deadline
-                    .get_or_insert_with(|| sleep_until(later(Instant::now(), self.write_timeout)));
-                return deadline.poll_elapsed(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        let written = poll_fn(|cx| Poll::Ready(write(cx))).await;
+        if let Poll::Ready(written) = written {
+            return written;
+        }
+        let mut deadline = sleep_until(later(Instant::now(), self.write_timeout));
+        poll_fn(|cx| match write(cx) {
+            Poll::Pending => {
+                deadline.poll_elapsed(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
-            written
+            written => written,
         })
         .await
     }
@@ -65,7 +66,7 @@ impl Wire<'_> {
 
 /// Puts the content behind its head. False if it is not what the head has promised.
 pub(crate) async fn send_content(
-    wire: Wire<'_>,
+    wire: &Wire<'_>,
     out: &mut Vec<u8>,
     content: Content,
     transfer: Transfer,
@@ -124,7 +125,7 @@ pub(crate) async fn send_content(
 /// failed. While it has none, what was made before is sent, and a reset ends the wait: the client
 /// has left, and will not be told by a write, since there is none.
 async fn next_piece(
-    wire: Wire<'_>,
+    wire: &Wire<'_>,
     out: &mut Vec<u8>,
     producer: &mut dyn Produce,
     chunked: bool,
@@ -160,7 +161,7 @@ async fn next_piece(
 }
 
 /// Sends `out` and `bytes` without copying the second behind the first.
-async fn send_both(wire: Wire<'_>, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+async fn send_both(wire: &Wire<'_>, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
     let mut sent = 0;
     let total = out.len() + bytes.len();
     while sent < total {

@@ -285,6 +285,26 @@ fn law_03_a_resumed_source_calls_the_host() {
     assert_eq!(heard.get(), 2);
 }
 
+/// A source that is taken from a task which waits for it: the task hears of it, as inside a turn.
+#[test]
+fn a_task_whose_source_is_deregistered_calls_the_host() {
+    let guest = Reactor::new().expect("a reactor");
+    let (reader, _writer) = squall_reactor::pipe().expect("a pipe");
+    let ended = Rc::new(Cell::new(false));
+    let told = Rc::clone(&ended);
+    guest.handle().spawn_detached(async move {
+        reader.read(&mut [0; 1]).await.expect_err("its source is gone");
+        told.set(true);
+    });
+    let mut host = Host::of(guest);
+    let handle = host.guest.handle();
+    let token = handle.snapshot().sources[0].token;
+    assert!(handle.deregister(token).expect("alive"));
+    assert_eq!(host.hears(), (true, true));
+    host.turn();
+    assert!(ended.get());
+}
+
 /// What a turn's shares leave over (law 7) must bring the host back, also one that hears only of
 /// changes: each kind of share, and one write a turn.
 #[test]

@@ -8,6 +8,7 @@
 // Each binary compiles this file and uses a part of it.
 #![allow(dead_code)]
 
+pub mod running;
 pub mod scene;
 pub mod service;
 

@@ -453,7 +453,8 @@ impl Nginx {
                 assert!(why.contains("Address already in use"), "{status}: {why}");
                 return None;
             }
-            if TcpStream::connect(addr).is_ok() {
+            // It is written once the port is bound: a connection might meet somebody else there.
+            if fs::read(nginx.dir.join("nginx.pid")).is_ok_and(|pid| pid.ends_with(b"\n")) {
                 return Some(nginx);
             }
             assert!(begin.elapsed() < PATIENCE, "nginx does not listen");

@@ -227,7 +227,7 @@ where
                     send_rest(stream, out, false).await?;
                 }
                 match self.handled(stream, out, &mut request, &mut watch).await? {
-                    Some(response) => response,
+                    Some(response) => response.into_final(),
                     None => {
                         self.cancelled.set(self.cancelled.get() + 1);
                         // The answers before it were given, and a reset would discard what the

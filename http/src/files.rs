@@ -6,7 +6,7 @@
 //! Between that question and the open somebody who may write below the root can swap a directory
 //! for a link; openat2(2) with RESOLVE_BENEATH would close the gap, and is left out because it needs
 //! unsafe code here. So serve no directory that strangers may write links to. Absent: listings,
-//! index pages, entity tags, compressed twins.
+//! index pages, entity tags, compressed twins. Next: `convert`.
 
 mod path;
 

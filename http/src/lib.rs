@@ -36,6 +36,8 @@ pub mod access_log;
 pub mod metrics;
 mod conditional;
 pub mod files;
+#[cfg(feature = "http")]
+pub mod convert;
 
 pub use body::{Body, BodyError, Produce};
 pub use error::Error;

@@ -42,6 +42,8 @@ pub(crate) struct Connection<F, M> {
 enum Stage<F> {
     Idle(TcpStream),
     Busy(Slot<F>),
+    /// It speaks another protocol.
+    HandedOver(Pin<Box<dyn Future<Output = ()>>>),
     Ended,
 }
 
@@ -105,14 +107,31 @@ where
                             return Poll::Ready(());
                         }
                     };
+                    let Finished { stream, mut space, after } = finished;
+                    let handover = space.handover.take();
+                    let read = handover.is_some().then(|| space.buffer.take_rest());
                     this.service.slots.give_slot(slot);
-                    this.service.slots.give_space(finished.space);
-                    if finished.after != After::Idle {
+                    this.service.slots.give_space(space);
+                    if let (Some(speak), Some(read)) = (handover, read) {
+                        this.deadline.disarm();
+                        this.stage = Stage::HandedOver(speak(stream, read));
+                        continue;
+                    }
+                    if after != After::Idle {
                         return Poll::Ready(());
                     }
                     let now = this.service.handle.now();
                     this.deadline.reset(later(now, this.service.limits.idle_timeout));
-                    this.stage = Stage::Idle(finished.stream);
+                    this.stage = Stage::Idle(stream);
+                }
+                Stage::HandedOver(mut speaking) => {
+                    let polled = catch_unwind(AssertUnwindSafe(|| speaking.as_mut().poll(cx)));
+                    this.stage = Stage::HandedOver(speaking);
+                    if let Ok(Poll::Pending) = polled {
+                        return Poll::Pending;
+                    }
+                    this.abort();
+                    return Poll::Ready(());
                 }
                 Stage::Ended => return Poll::Ready(()),
             }
@@ -133,10 +152,14 @@ where
 }
 
 impl<F, M> Connection<F, M> {
-    /// The server's patience is over.
+    /// Drops what is still going on.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Idle(_) | Stage::Ended => {}
+            Stage::HandedOver(speaking) => {
+                // What it holds may panic in its drop.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(speaking)));
+            }
             Stage::Busy(slot) => {
                 let give = AssertUnwindSafe(|| self.service.slots.give_slot(slot));
                 // A panic in the drop of a handler's value: the slot is lost with it.

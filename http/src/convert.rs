@@ -12,7 +12,7 @@ use std::fmt;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, request, response};
 
-use crate::body::Content;
+use crate::content::Content;
 use crate::encode::HeaderLines;
 use crate::error::Error;
 use crate::headers::Fields;
@@ -220,6 +220,8 @@ impl Response {
         let length = match &self.content {
             Content::Bytes(bytes) => Some(bytes.len() as u64),
             Content::Produced(length, _) => *length,
+            Content::Transmitted(length, _) => Some(*length),
+            Content::Handover(_) => None,
         };
         // Compared as text: `parse` would take `+4`.
         let right = length.map(|length| length.to_string()).unwrap_or_default();

@@ -11,16 +11,19 @@ use std::io;
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, sleep_until, yield_now};
 
-use crate::body::{Body, Content, Produce, Progress, owed};
+use crate::body::{Body, Progress, owed};
+use crate::content::{Content, Produce};
 use crate::date::Date;
+use crate::departure::Departure;
 use crate::encode::{
     Asked, LAST_CHUNK, Length, Transfer, begin_chunk, encode_error, encode_head, end_chunk,
+    end_chunks,
 };
 use crate::error::Error;
 use crate::framing::{Expectation, Framing, expectation, framing};
@@ -32,6 +35,7 @@ use crate::response::Response;
 use crate::slots::Workspace;
 use crate::status::StatusCode;
 use crate::target::TargetForm;
+use crate::trailers;
 use crate::watch::{Fin, Watch};
 
 /// Answers that wait for their batch to end; beyond this they are sent.
@@ -78,7 +82,7 @@ where
     // A failed write or read means that there is nobody to answer.
     let after = app.batch(&stream, &mut space).await.unwrap_or(After::Reset);
     match after {
-        After::Idle => {}
+        After::Idle | After::Handover => {}
         After::Close => drop(stream.shutdown(Shutdown::Write)),
         After::Linger => app.linger(&stream, &mut space).await,
         After::Reset => drop(stream.set_reset_on_close()),
@@ -178,7 +182,7 @@ where
             // A body will want room behind its head. Offsets count from the head's own start.
             space.buffer.compact();
         }
-        let Workspace { buffer, parser, decoder, out, lines } = space;
+        let Workspace { buffer, parser, decoder, out, lines, handover } = space;
         let (bytes, window) = buffer.split(head);
         let view = parser.head(bytes);
         let mut asked = Asked::by(&view);
@@ -198,6 +202,7 @@ where
         let progress = Progress {
             ended: Cell::new(framing == Framing::None),
             more: Cell::new(framing == Framing::None && !window.is_empty()),
+            departure: Departure::default(),
         };
         let form = view.form();
         // Who sends without waiting for a 100 is sent none (RFC 9110, 10.1.1).
@@ -214,6 +219,7 @@ where
                 continue_owed: owed(waits),
                 progress: &progress,
                 in_a_row: 0,
+                trailers: None,
             },
             params: Vec::new(),
         };
@@ -243,20 +249,42 @@ where
         if fate == Unread::Close || self.draining.get() || asked.method == Some(Method::Connect) {
             asked = asked.closing();
         }
-        let Response { status, content_type, lines: own_lines, content } = response;
+        let response = match response.content {
+            // It was made for another request.
+            Content::Handover(_) if minor_version == 0 || fate != Unread::Nothing => misplaced(),
+            Content::Handover(_) => response,
+            _ if response.status.is_interim() => misplaced(),
+            _ => response,
+        };
+        let Response { status, content_type, lines: mut own_lines, content, trailer } = response;
         let length = match &content {
             Content::Bytes(bytes) => Length::Known(bytes.len() as u64),
             Content::Produced(Some(length), _) => Length::Known(*length),
             Content::Produced(None, _) => Length::Unknown,
+            Content::Transmitted(length, _) => Length::Known(*length),
+            Content::Handover(_) => Length::Known(0),
         };
+        let has_trailers = !trailer.as_bytes().is_empty()
+            && (minor_version, length) == (1, Length::Unknown)
+            && trailers::are_wanted(request.headers());
+        if has_trailers {
+            own_lines.append_all(&trailer);
+        }
         let lines = match content_type {
             None => &own_lines,
             Some(media_type) => lines.typed(media_type, &own_lines),
         };
         let promise = encode_head(out, status, asked, length, lines, &self.date());
-        let whole = send_content(stream, out, content, promise.transfer).await?;
+        let whole = match content {
+            Content::Handover(speak) => {
+                *handover = Some(speak);
+                true
+            }
+            content => send_content(stream, out, content, promise.transfer, has_trailers).await?,
+        };
         let mut after = match (fate, promise.keep) {
             _ if !whole => After::Reset,
+            _ if handover.is_some() => After::Handover,
             (Unread::Close, _) => After::Linger,
             (_, true) => After::Idle,
             (Unread::Drain, false) => After::Linger,
@@ -280,7 +308,7 @@ where
     }
 
     /// Runs the handler, and watches the client while it is not finished. `None`: the client has
-    /// left, and the handler's future has been dropped.
+    /// left, and the handler's future has been dropped, because it wanted nothing else.
     async fn handled(
         &self,
         stream: &TcpStream,
@@ -289,19 +317,42 @@ where
         watch: &mut Watch<'_>,
     ) -> io::Result<Option<Response>> {
         let mut sent = 0;
-        let mut handler = pin!((self.handler)(request));
+        let mut is_broken = false;
+        let progress = request.body.progress;
+        // A function may work before it makes its future, and panic there. The future is pinned where
+        // it is made: each move is room for another one in the slot.
+        let mut made = pin!(caught(move || {
+            let request = request; // given, not lent: the future keeps it
+            (self.handler)(request)
+        }));
+        let Some(mut handler) = made.as_mut().as_pin_mut() else {
+            return Ok(Some(panicked()));
+        };
         let handled = poll_fn(|cx| {
-            if let Poll::Ready(response) = poll_caught(handler.as_mut(), cx) {
-                return Poll::Ready(Ok(Some(response)));
-            }
-            // It takes its time: the answers before it need not wait for it.
-            while sent < out.len() {
-                match stream.poll_write(cx, &out[sent..])? {
-                    Poll::Ready(n) => sent += n,
-                    Poll::Pending => return Poll::Pending,
+            loop {
+                if let Poll::Ready(response) = poll_caught(handler.as_mut(), cx) {
+                    return Poll::Ready(Ok(Some(response)));
                 }
+                if is_broken {
+                    return Poll::Pending;
+                }
+                // It takes its time: the answers before it need not wait for it.
+                let gone = match ready!(poll_flush(stream, cx, out, &mut sent)) {
+                    Err(error) => {
+                        is_broken = true;
+                        Err(error)
+                    }
+                    Ok(()) if !progress.departure.matters() => return Poll::Pending,
+                    Ok(()) => {
+                        ready!(watch.poll_left(cx));
+                        Ok(None)
+                    }
+                };
+                if !progress.departure.tell() {
+                    return Poll::Ready(gone);
+                }
+                // Whoever wanted to know has been told, and is polled once more.
             }
-            watch.poll_left(cx).map(|()| Ok(None))
         })
         .await;
         out.drain(..sent);
@@ -391,15 +442,27 @@ fn refuse(asked: &Asked, form: TargetForm) -> Option<Response> {
     }
 }
 
+/// What `make` makes, `None` if it panics.
+fn caught<T>(make: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(make)).ok()
+}
+
 /// Polls a handler; its panic is a 500 for its client, and harms nobody else.
 fn poll_caught(
     handler: Pin<&mut impl Future<Output = Response>>,
     cx: &mut Context<'_>,
 ) -> Poll<Response> {
-    catch_unwind(AssertUnwindSafe(|| handler.poll(cx))).unwrap_or_else(|_| {
-        let text = "the handler failed";
-        Poll::Ready(Response::error(StatusCode::INTERNAL_SERVER_ERROR, text))
-    })
+    catch_unwind(AssertUnwindSafe(|| handler.poll(cx))).unwrap_or_else(|_| Poll::Ready(panicked()))
+}
+
+fn panicked() -> Response {
+    Response::error(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+}
+
+/// An answer that is none: after an interim response the client would wait for another, and the
+/// bytes of an unread body are not the first of another protocol.
+fn misplaced() -> Response {
+    Response::error(StatusCode::INTERNAL_SERVER_ERROR, "the handler's answer is no final one")
 }
 
 /// `start + delay`; where `Instant` cannot hold the sum, a year on.
@@ -414,8 +477,8 @@ fn produce_caught(
     cx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Poll<io::Result<bool>> {
-    catch_unwind(AssertUnwindSafe(|| producer.poll_produce(cx, out)))
-        .unwrap_or_else(|_| Poll::Ready(Err(io::ErrorKind::Other.into())))
+    caught(|| producer.poll_produce(cx, out))
+        .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::Other.into())))
 }
 
 /// `future`, or `None` if the deadline passes first.
@@ -427,6 +490,19 @@ async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
         Poll::Pending => sleep.poll_elapsed(cx).map(|()| None),
     })
     .await
+}
+
+/// Sends what of `out` is not `sent`.
+fn poll_flush(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    out: &[u8],
+    sent: &mut usize,
+) -> Poll<io::Result<()>> {
+    while *sent < out.len() {
+        *sent += ready!(stream.poll_write(cx, &out[*sent..]))?;
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Sends all of `out`, and empties it.
@@ -445,9 +521,23 @@ async fn send_content(
     out: &mut Vec<u8>,
     content: Content,
     transfer: Transfer,
+    has_trailers: bool,
 ) -> io::Result<bool> {
     match (content, transfer) {
-        (_, Transfer::Nothing) => Ok(true),
+        (_, Transfer::Nothing) | (Content::Handover(_), _) => Ok(true),
+        (Content::Transmitted(mut left, mut content), _) => {
+            // The head leaves together with the content's first bytes.
+            send_rest(stream, out, left > 0).await?;
+            while left > 0 {
+                match poll_fn(|cx| content.poll_transmit(cx, stream)).await? {
+                    0 => return Ok(false),
+                    sent => left = left.saturating_sub(sent),
+                }
+                // A client that reads as fast as this must not hold the loop (law 7).
+                yield_now().await;
+            }
+            Ok(true)
+        }
         (Content::Bytes(bytes), _) if bytes.len() <= COPY_BYTES => {
             out.extend_from_slice(&bytes);
             Ok(true)
@@ -487,6 +577,10 @@ async fn send_content(
                 }
             }
             match transfer {
+                Transfer::Chunked if has_trailers => {
+                    let Some(trailers) = caught(|| producer.trailers()) else { return Ok(false) };
+                    end_chunks(out, trailers.lines());
+                }
                 Transfer::Chunked => out.extend_from_slice(LAST_CHUNK),
                 Transfer::Length(_) if left > 0 => return Ok(false),
                 _ => {}

@@ -26,6 +26,18 @@ pub(crate) enum Content {
     Handover(Handover),
 }
 
+impl Content {
+    /// How many bytes it has, if that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Produced(length, _) => *length,
+            Self::Transmitted(length, _) => Some(*length),
+            Self::Handover(_) => Some(0),
+        }
+    }
+}
+
 /// Takes the connection over, with what has come behind the request.
 pub(crate) type Handover = Box<dyn FnOnce(TcpStream, Vec<u8>) -> Pin<Box<dyn Future<Output = ()>>>>;
 

@@ -217,12 +217,7 @@ impl Response {
     /// # Ok::<(), ConvertError>(())
     /// ```
     pub fn with_parts(mut self, mut parts: response::Parts) -> Result<Self, ConvertError> {
-        let length = match &self.content {
-            Content::Bytes(bytes) => Some(bytes.len() as u64),
-            Content::Produced(length, _) => *length,
-            Content::Transmitted(length, _) => Some(*length),
-            Content::Handover(_) => None,
-        };
+        let length = self.content.length();
         // Compared as text: `parse` would take `+4`.
         let right = length.map(|length| length.to_string()).unwrap_or_default();
         if parts.headers.get_all(CONTENT_LENGTH).iter().any(|said| said != right.as_str()) {

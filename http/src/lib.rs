@@ -20,12 +20,16 @@ mod protocol;
 mod buffer;
 mod content;
 mod slots;
+mod deadline;
 mod departure;
 mod body;
 mod request;
 mod response;
 mod router;
 mod watch;
+mod send;
+mod app;
+mod answer;
 mod exchange;
 mod drain;
 mod connection;
@@ -43,6 +47,7 @@ pub mod upgrade;
 #[cfg(feature = "http")]
 pub mod convert;
 
+pub use app::Refusal;
 pub use body::{Body, BodyError};
 pub use content::Produce;
 pub use departure::Left;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::body::BodyError;
 use crate::content::{Content, Pieces, Produce};
-use crate::encode::HeaderLines;
+use crate::encode::{Asked, HeaderLines};
 use crate::error::Error;
 use crate::status::StatusCode;
 use crate::trailers::announcement;
@@ -87,7 +87,7 @@ impl Response {
         Self::text(format!("{} {}: {message}\n", status.as_u16(), status.reason())).status(status)
     }
 
-    /// Changes the status.
+    /// Changes the status. An interim one (1xx) is no response: the client is sent 500.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -129,6 +129,32 @@ impl Response {
     pub fn trailers(mut self, names: &[&str]) -> Result<Self, Error> {
         self.trailer = announcement(names)?;
         Ok(self)
+    }
+
+    /// The same, or 500 in place of an interim status: behind that the client would take the answer
+    /// to its next request for the one to this (RFC 9110, 15.2). A 101 that hands the connection over
+    /// is final if this is a request that may be answered so: `switches`.
+    pub(crate) fn into_final(self, switches: bool) -> Self {
+        match self.content {
+            Content::Handover(_) if switches => self,
+            Content::Handover(_) => {
+                let text = "the handler's handover is for another request";
+                Self::error(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+            _ if self.status.is_interim() => {
+                let text = "the handler gave an interim status";
+                Self::error(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether it has trailers to announce, and is sent in chunks.
+    #[inline]
+    pub(crate) fn has_trailers(&self, asked: &Asked) -> bool {
+        !self.trailer.as_bytes().is_empty()
+            && asked.minor_version > 0
+            && self.content.length().is_none()
     }
 
     /// The header lines so far, without Content-Type.

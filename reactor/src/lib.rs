@@ -64,6 +64,7 @@ mod trace;
 mod observers;
 mod shared;
 mod local;
+mod hosted;
 mod observe;
 mod callbacks;
 mod executor;
@@ -82,6 +83,8 @@ mod signals;
 mod child;
 pub mod workers;
 pub mod snapshot;
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub mod compat;
 
 pub use child::Child;
 pub use config::Config;

@@ -6,16 +6,25 @@
 //!     curl http://127.0.0.1:8080/pool/500             printed  blocked 500 ms     (others are served)
 //!     curl http://127.0.0.1:8080/block/500            printed  blocked 500 ms     (nobody is: the mistake)
 //!     curl http://127.0.0.1:8080/stream/3             printed  line 0, line 1, line 2
+//!     curl -N http://127.0.0.1:8080/events/1000       printed  data: 0, a second later data: 1, ...
 //!     curl http://127.0.0.1:8080/stats                printed  {"turns":42,...}
+//!
+//! http://127.0.0.1:8080/page in a browser tries fetch, streams and events, and shows how it went.
+//!
+//! With `--trace FILE` the loop's last 250,000 events are written to FILE at the end; ui.perfetto.dev opens it.
 //!
 //! The first line that it prints is the address that it listens on. SIGTERM and Ctrl-C end it in order:
 //! what has begun is answered, then it exits with 0.
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use squall_http::sse::{Event, Events};
 use squall_http::{Limits, Method, Request, Response, RouteError, Router, Server, StatusCode};
 use squall_reactor::workers::{Bind, Workers};
 use squall_reactor::{Handle, Pool, Reactor, Signals, sleep};
@@ -23,16 +32,22 @@ use squall_support::{args::Args, limits::raise_open_files};
 
 /// How long a drain may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a trace keeps: 10 MB.
+const TRACE_EVENTS: usize = 250_000;
+/// What a browser does with a server.
+const PAGE: &str = include_str!("pages/page.html");
 
 fn main() -> ExitCode {
     let args = Args::new("http_server", "Serves one of everything over HTTP/1.1.")
         .option("--addr", "HOST:PORT", "where to listen; port 0 picks a free one [127.0.0.1:8080]")
         .option("--workers", "N", "serve in N processes under a supervisor; 0: one per CPU")
+        .option("--trace", "FILE", "at the end write what the loop did; workers add .0, .1 to FILE")
         .parse();
     let addr = args.text("--addr").unwrap_or("127.0.0.1:8080").to_owned();
+    let trace = args.text("--trace").map(PathBuf::from);
     let result = match args.value("--workers") {
-        None => serve_here(&addr),
-        Some(workers) => supervise(&addr, workers),
+        None => serve_here(&addr, trace),
+        Some(workers) => supervise(&addr, workers, trace),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,16 +59,16 @@ fn main() -> ExitCode {
 }
 
 /// One process.
-fn serve_here(addr: &str) -> Result<(), Box<dyn Error>> {
+fn serve_here(addr: &str, trace: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     raise_open_files()?;
     let mut sockets = Bind::new(addr).bind()?;
     println!("{}", sockets.local_addrs()[0]);
-    serve(sockets.take(0))
+    serve(sockets.take(0), trace)
 }
 
 /// The right order: bind, fork, and only then a reactor. The parent keeps every socket open, so a
 /// worker that is killed loses none of the connections in its queue.
-fn supervise(addr: &str, workers: usize) -> Result<(), Box<dyn Error>> {
+fn supervise(addr: &str, workers: usize, trace: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     raise_open_files()?;
     let workers = match workers {
         0 => std::thread::available_parallelism()?.get(),
@@ -61,30 +76,43 @@ fn supervise(addr: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     };
     let mut sockets = Bind::new(addr).reuse_port(workers).bind()?;
     println!("{}", sockets.local_addrs()[0]);
-    Ok(Workers::new(workers).run(|index| match serve(sockets.take(index)) {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("http_server: worker {index}: {error}");
-            1
+    Ok(Workers::new(workers).run(|index| {
+        let trace = trace.as_ref().map(|file| PathBuf::from(format!("{}.{index}", file.display())));
+        match serve(sockets.take(index), trace) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("http_server: worker {index}: {error}");
+                1
+            }
         }
     })?)
 }
 
-fn serve(sockets: Vec<TcpListener>) -> Result<(), Box<dyn Error>> {
+fn serve(sockets: Vec<TcpListener>, trace: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let signals = Signals::new([Signals::TERM, Signals::INT])?;
     let mut reactor = Reactor::new()?;
+    let handle = reactor.handle();
+    if trace.is_some() {
+        handle.trace_start(TRACE_EVENTS);
+    }
     let pool = Pool::builder().threads(1..=8).queue(1024).build()?;
     let mut limits = Limits::default();
     limits.max_body_bytes = 16 << 20;
     let mut serving = Server::new(routes(pool)?.into_handler())
         .limits(limits)
         .add_sockets(sockets)
-        .start(&reactor.handle())?;
+        .start(&handle)?;
     reactor.block_on(async {
         let _received = signals.recv().await?;
         serving.shutdown(PATIENCE).await;
-        Ok(())
-    })?
+        std::io::Result::Ok(())
+    })??;
+    if let Some(file) = trace {
+        let mut file = BufWriter::new(File::create(file)?);
+        handle.trace_stop().write_chrome_json(&mut file)?;
+        file.flush()?;
+    }
+    Ok(())
 }
 
 fn routes(pool: Pool) -> Result<Router, RouteError> {
@@ -118,6 +146,10 @@ fn routes(pool: Pool) -> Result<Router, RouteError> {
                 None => Response::error(StatusCode::BAD_REQUEST, "how many lines?"),
             }
         })?
+        .get("/events/{ms}", ticks)?
+        .plain(Method::Get, "/page", |_| {
+            Response::bytes("text/html; charset=utf-8", PAGE.as_bytes())
+        })?
         .plain(Method::Get, "/stats", |_| stats())
 }
 
@@ -134,6 +166,23 @@ fn headers(request: &mut Request<'_>) -> Response {
         text.extend_from_slice(&[name, b": ", value, b"\n"].concat());
     }
     Response::bytes("text/plain", text)
+}
+
+/// A number each so many milliseconds, until the client has left.
+async fn ticks(request: &mut Request<'_>) -> Response {
+    let (Some(time), Ok(handle)) = (duration(request), Handle::current()) else {
+        return bad_time();
+    };
+    let (sender, events) = Events::new(16);
+    handle.spawn_detached(async move {
+        for tick in 0_u64.. {
+            if sender.send(Event::new(&tick.to_string())).await.is_err() {
+                return;
+            }
+            sleep(time).await;
+        }
+    });
+    events.into()
 }
 
 fn stats() -> Response {

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use squall_reactor::net::{TcpListener, TcpStream, UnixStream};
 use squall_reactor::snapshot::{SourceKind, SourcePhase, TaskPhase};
-use squall_reactor::{Error, Handle, Interest, Next, Reactor, Readiness, Snapshot, Trigger, sleep};
+use squall_reactor::{
+    Error, Handle, Interest, Next, Pool, Reactor, Readiness, Snapshot, Trigger, sleep,
+};
 use turning::{turn_at_once, turn_until};
 
 /// Broken by a field that is taken from elsewhere, or a report that is not written down.
@@ -249,4 +251,49 @@ fn it_prints_as_tables() {
         ),
         "{text}"
     );
+}
+
+/// Broken by a pool that is not noted, is noted twice, or outlives its last handle there.
+#[test]
+fn a_pool_that_was_given_work_is_told_with_its_threads_and_queue() {
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    assert!(handle.snapshot().pools.is_empty());
+    let pool = Pool::builder().threads(1..=1).queue(8).name("disk").build().unwrap();
+    let (release, wait) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
+    let stuck = pool.run(move || {
+        begin.send(()).unwrap();
+        let _ = wait.recv();
+    });
+    begun.recv().unwrap();
+    let queued = [pool.run(|| ()), pool.run(|| ())];
+    let snapshot = handle.snapshot();
+    let [(name, stats)] = &snapshot.pools[..] else { panic!("one pool: {snapshot}") };
+    assert_eq!((name.as_str(), stats.threads, stats.running, stats.queued), ("disk", 1, 1, 2));
+    let line = "pool disk: 1 threads, 0 idle; 1 jobs run, 2 queued, 0 wait for the queue, 0 done";
+    assert!(snapshot.to_string().contains(line), "{snapshot}");
+    let elsewhere = std::thread::spawn(|| Reactor::new().unwrap().handle().snapshot().pools.len());
+    assert_eq!(elsewhere.join().unwrap(), 0, "another thread's loop has given it nothing");
+    drop(release);
+    reactor
+        .block_on(async {
+            stuck.await.unwrap();
+            for run in queued {
+                run.await.unwrap();
+            }
+        })
+        .unwrap();
+    pool.shutdown(Duration::from_secs(10));
+    drop(pool);
+    turn_until_gone(&handle);
+}
+
+/// A thread of the pool may hold its last reference for a moment.
+fn turn_until_gone(handle: &Handle) {
+    let began = Instant::now();
+    while !handle.snapshot().pools.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", handle.snapshot());
+        std::thread::yield_now();
+    }
 }

@@ -14,7 +14,7 @@ use crate::spin::SpinReport;
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
-use crate::trace::What;
+use crate::trace::{PoolSpan, What};
 
 impl Local {
     /// A job is about to run, and somebody looks. `None` for the future of `block_on`, which runs
@@ -85,6 +85,24 @@ impl Local {
         let Ok(state) = self.state.try_borrow() else { return };
         for job in state.ready.iter().skip(queued) {
             self.observers.record(What::Wake(job.kind()), job.token(), None, at, Duration::ZERO);
+        }
+    }
+
+    /// True if the loop that turns on this thread records a trace.
+    pub(crate) fn is_traced() -> bool {
+        Self::current().is_some_and(|local| local.observers.traces())
+    }
+
+    /// The loop that turns on this thread has the result of a pool's work, which took `span`.
+    pub(crate) fn trace_pool(
+        place: &'static Location<'static>,
+        span: impl FnOnce() -> Option<PoolSpan>,
+    ) {
+        if let Some(local) = Self::current().filter(|local| local.observers.traces())
+            && let Some(PoolSpan { began, took, thread }) = span()
+        {
+            let what = What::Pool { thread };
+            local.observers.record(what, Token::WAKER, Some(place), began, took);
         }
     }
 

@@ -2,9 +2,7 @@
 //!
 //! It is taken on the loop's thread between two pieces of user code, so it is consistent; another
 //! thread asks for one by a call, and a loop that is stuck does not answer (then the watchdog names
-//! what holds it). What is absent: pools. A pool belongs to no reactor; see
-//! [`Pool::stats`](crate::Pool::stats). Next:
-//! `snapshot::serialize`.
+//! what holds it). Next: `snapshot::serialize`.
 
 #[cfg(feature = "serde")]
 mod serialize;
@@ -17,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::interest::{Interest, Readiness, Trigger};
 use crate::local::Local;
+use crate::pool::{Pool, PoolStats};
 use crate::pulse::Work;
 use crate::remote::Remote;
 use crate::state::moment::Moment;
@@ -62,6 +61,8 @@ pub struct Snapshot {
     pub tasks: Vec<TaskRow>,
     /// The timers.
     pub timers: Timers,
+    /// The pools that the loop's thread has given work to, by name. (A pool belongs to no loop.)
+    pub pools: Vec<(String, PoolStats)>,
     /// Jobs in the ready queue.
     pub ready: usize,
     /// Messages of other threads that the loop has not heard yet.
@@ -270,7 +271,7 @@ impl Handle {
     ///
     /// # System calls
     /// For each source what tells its kind: three `getsockopt` for a socket, for anything else a
-    /// `getsockopt` and a `readlink`. It reads the clock once.
+    /// `getsockopt` and a `readlink`. It reads the clock once, and takes each pool's lock.
     pub fn snapshot(&self) -> Snapshot {
         self.local.snapshot()
     }
@@ -341,6 +342,7 @@ impl Local {
             sources: sources.collect(),
             tasks: tasks.collect(),
             timers: timers(state.wheel.deadlines().map(due_in)),
+            pools: Pool::used_here(),
             ready: state.ready.len(),
             mail: self.mail(),
             watchdog: match self.observers.watchdog_is_parked() {

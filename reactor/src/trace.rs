@@ -4,9 +4,10 @@
 //! forgets its oldest. [`Trace::write_chrome_json`] writes the trace-event format, which
 //! <https://ui.perfetto.dev> and `chrome://tracing` open: slices for waits, turns and each piece of user
 //! code, instants for what the kernel reported, arrows from what woke a job to its run. What is
-//! absent: the pool's threads. Next: `observers`.
+//! absent: what a pool's thread does that no
+//! future waits for. Next: `observers`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::panic::Location;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::interest::Readiness;
 use crate::pulse::Work;
 use crate::state::ready::{Job, Kind};
+use crate::sys::thread::ThreadId;
 use crate::token::Token;
 
 /// What a loop did between `Handle::trace_start` and `Handle::trace_stop`.
@@ -79,6 +81,23 @@ pub(crate) enum What {
     Spawn,
     /// A task ended.
     End,
+    /// A pool's thread did a piece of work for a future of this loop.
+    Pool { thread: i32 },
+}
+
+/// When a pool's thread did a piece of work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolSpan {
+    pub(crate) began: Instant,
+    pub(crate) took: Duration,
+    pub(crate) thread: i32,
+}
+
+impl PoolSpan {
+    /// From `began` until now, on this thread.
+    pub(crate) fn since(began: Instant) -> Self {
+        Self { began, took: began.elapsed(), thread: ThreadId::current().number() }
+    }
 }
 
 impl Ring {
@@ -134,15 +153,24 @@ impl Trace {
     /// # Errors
     /// Those of `to`.
     pub fn write_chrome_json(&self, mut to: impl Write) -> io::Result<()> {
-        let Self { process, thread, .. } = self;
-        let own = format!("\"pid\":{process},\"tid\":{thread}");
+        let process = self.process;
         write!(to, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
-        write!(to, "\n{{\"ph\":\"M\",{own},\"name\":\"thread_name\",\"args\":{{\"name\":\"")?;
-        write!(to, "{} (reactor)\"}}}}", Escaped(&self.thread_name))?;
+        let mut separator = "\n";
+        for (thread, name) in self.threads() {
+            write!(to, "{separator}{{\"ph\":\"M\",\"pid\":{process},\"tid\":{thread},")?;
+            write!(to, "\"name\":\"thread_name\",\"args\":{{\"name\":\"{}\"}}}}", Escaped(&name))?;
+            separator = ",\n";
+        }
+        let own = format!("\"pid\":{process},\"tid\":{}", self.thread);
         let mut woken = HashMap::new();
         let mut flows = 0_u64;
         for event in &self.events {
-            write!(to, ",\n{{{own},{event}}}")?;
+            match event.what {
+                What::Pool { thread } => {
+                    write!(to, ",\n{{\"pid\":{process},\"tid\":{thread},{event}}}")?;
+                }
+                _ => write!(to, ",\n{{{own},{event}}}")?,
+            }
             if let What::Wake(_) = event.what {
                 woken.entry(event.job().map(Job::to_u64)).or_insert(event.at_ns);
             } else if let Some(job) = event.job()
@@ -156,6 +184,18 @@ impl Trace {
             }
         }
         writeln!(to, "\n]}}")
+    }
+
+    /// The loop's thread, and those of pools that worked for it.
+    fn threads(&self) -> BTreeMap<i32, String> {
+        let mut threads = BTreeMap::new();
+        for event in &self.events {
+            if let What::Pool { thread } = event.what {
+                threads.entry(thread).or_insert_with(|| format!("pool {thread}"));
+            }
+        }
+        threads.insert(self.thread, format!("{} (reactor)", self.thread_name));
+        threads
     }
 }
 
@@ -186,6 +226,7 @@ impl Event {
             | What::Wait { .. }
             | What::Report(_)
             | What::Spawn
+            | What::Pool { .. }
             | What::End => return None,
         };
         Some(Job::new(kind, self.token))
@@ -206,11 +247,12 @@ impl Event {
             What::Wake(_) => ("wake", "wake"),
             What::Spawn => ("spawn", "task"),
             What::End => ("end", "task"),
+            What::Pool { .. } => ("work", "pool"),
         }
     }
 
     fn is_span(&self) -> bool {
-        matches!(self.what, What::Turn | What::Wait { .. } | What::Piece(_))
+        matches!(self.what, What::Turn | What::Wait { .. } | What::Piece(_) | What::Pool { .. })
     }
 }
 
@@ -229,7 +271,7 @@ impl fmt::Display for Event {
             f.write_str("\"ph\":\"i\",\"s\":\"t\"")?;
         }
         match self.what {
-            What::Turn | What::Wait { .. } | What::Piece(Work::Call) => Ok(()),
+            What::Turn | What::Wait { .. } | What::Piece(Work::Call) | What::Pool { .. } => Ok(()),
             What::Piece(_) | What::Spawn | What::End => {
                 write!(f, ",\"args\":{{\"token\":\"{:?}\"}}", self.token)
             }

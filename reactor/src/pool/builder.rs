@@ -1,4 +1,4 @@
-//! What a pool can be told before it exists, and what it refuses. Next: `mod`.
+//! What a pool can be told before it exists, and what it refuses. Next: `used`.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -18,9 +18,12 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use crate::error::{Error, Panic, Result};
+use crate::local::Local;
 use crate::sys::fork::Born;
+use crate::trace::PoolSpan;
 
 /// Tells work that has begun that nobody waits for it any more.
 ///
@@ -68,6 +71,8 @@ pub(super) trait Job: Send + Sync {
     fn tell_cancelled(&self);
     fn is_running(&self) -> bool;
     fn location(&self) -> &'static Location<'static>;
+    /// When and where the work was done, if its caller's loop recorded a trace.
+    fn span(&self) -> Option<PoolSpan>;
 }
 
 /// The side of a future.
@@ -111,14 +116,17 @@ pub(super) struct Task<W, T> {
     phase: AtomicU8,
     cancelled: Cancelled,
     location: &'static Location<'static>,
+    traced: bool,
     body: Mutex<Body<W, T>>,
 }
 
 impl<W: Work<T>, T> Task<W, T> {
     pub(super) fn new(work: W, location: &'static Location<'static>) -> Self {
-        let body = Body { work: Some(work), result: None, waker: None, abandoned: false };
-        let phase = AtomicU8::new(QUEUED);
-        Self { phase, cancelled: Cancelled(AtomicBool::new(false)), location, body: body.into() }
+        let body =
+            Body { work: Some(work), result: None, waker: None, abandoned: false, span: None };
+        let (phase, traced) = (AtomicU8::new(QUEUED), Local::is_traced());
+        let cancelled = Cancelled(AtomicBool::new(false));
+        Self { phase, cancelled, location, traced, body: body.into() }
     }
 
     /// A task without a future.
@@ -164,10 +172,12 @@ impl<W: Work<T>, T> Task<W, T> {
 impl<W: Work<T> + Send, T: Send> Job for Task<W, T> {
     fn run(&self, born: Born, counters: &Counters) {
         let Some(work) = self.win(RUNNING) else { return };
+        let began = self.traced.then(Instant::now);
         let result = catch_unwind(AssertUnwindSafe(|| work.call(&self.cancelled)));
         if born.forked() {
             return mem::forget(result);
         }
+        self.body().span = began.map(PoolSpan::since);
         // Counted first: whoever has the result finds it counted.
         counters.completed.fetch_add(1, Ordering::Relaxed);
         counters.panicked.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
@@ -191,6 +201,10 @@ impl<W: Work<T> + Send, T: Send> Job for Task<W, T> {
 
     fn location(&self) -> &'static Location<'static> {
         self.location
+    }
+
+    fn span(&self) -> Option<PoolSpan> {
+        self.body().span.take()
     }
 }
 
@@ -234,6 +248,7 @@ struct Body<W, T> {
     waker: Option<Waker>,
     /// The future is gone: what comes is dropped where it comes from.
     abandoned: bool,
+    span: Option<PoolSpan>,
 }
 
 /// Calls the user's code so that a panic of it kills nothing.

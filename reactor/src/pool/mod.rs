@@ -13,6 +13,7 @@ mod job;
 mod thread;
 mod run;
 mod builder;
+mod used;
 
 use std::fmt;
 use std::panic::Location;
@@ -195,20 +196,12 @@ impl Pool {
 
     /// What the pool does at this moment. In a forked child all are 0.
     pub fn stats(&self) -> PoolStats {
-        let shared = &self.handle.shared;
-        if shared.born.forked() {
-            return PoolStats::default();
-        }
-        let counts = shared.queue.counts();
-        PoolStats {
-            threads: counts.threads,
-            idle: counts.idle,
-            queued: counts.queued,
-            waiting: counts.waiting,
-            running: shared.queue.count_running(|job| job.is_running()),
-            completed: shared.counters.completed.load(Ordering::Relaxed),
-            panicked: shared.counters.panicked.load(Ordering::Relaxed),
-        }
+        PoolStats::of(&self.handle.shared)
+    }
+
+    /// The pools that this thread has given work to, by name.
+    pub(crate) fn used_here() -> Vec<(String, PoolStats)> {
+        used::all().iter().map(|pool| (pool.name.clone(), PoolStats::of(pool))).collect()
     }
 
     fn send<W, T>(&self, work: W, location: &'static Location<'static>) -> Run<T>
@@ -220,6 +213,7 @@ impl Pool {
         if shared.born.forked() {
             return Run::refused(Error::Forked);
         }
+        used::note(shared);
         let task = Arc::new(Task::new(work, location));
         match shared.push(Arc::clone(&task) as Arc<dyn Job>) {
             Ok(serial) => Run::sent(task, serial, shared),
@@ -236,6 +230,7 @@ impl Pool {
         if shared.born.forked() {
             return Err(Full { closure: task.into_work().0, reason: Reason::Forked });
         }
+        used::note(shared);
         let task = Arc::new(task);
         match shared.offer(Arc::clone(&task) as Arc<dyn Job>) {
             Ok(serial) => Ok(Run::sent(task, serial, shared)),
@@ -276,6 +271,7 @@ impl fmt::Debug for Pool {
 /// # Ok::<(), squall_reactor::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStats {
     /// Threads, those being started included.
@@ -292,6 +288,24 @@ pub struct PoolStats {
     pub completed: u64,
     /// Panics caught: in jobs, and in the Drop of what cancelled or unwanted ones left.
     pub panicked: u64,
+}
+
+impl PoolStats {
+    fn of(shared: &Shared) -> Self {
+        if shared.born.forked() {
+            return Self::default();
+        }
+        let counts = shared.queue.counts();
+        Self {
+            threads: counts.threads,
+            idle: counts.idle,
+            queued: counts.queued,
+            waiting: counts.waiting,
+            running: shared.queue.count_running(|job| job.is_running()),
+            completed: shared.counters.completed.load(Ordering::Relaxed),
+            panicked: shared.counters.panicked.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// What [`Pool::shutdown`] has done and left.

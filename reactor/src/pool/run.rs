@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::{Error, Result};
+use crate::local::Local;
 use crate::pool::job::Outcome;
 use crate::pool::queue::Refusal;
 use crate::pool::thread::Shared;
@@ -87,7 +88,10 @@ impl<T> Future for Run<T> {
         let result = match &self.state {
             State::Sent { shared, .. } if shared.born.forked() => Err(Error::Forked),
             State::Sent { task, .. } => match task.poll(context) {
-                Poll::Ready(result) => result,
+                Poll::Ready(result) => {
+                    Local::trace_pool(task.location(), || task.span());
+                    result
+                }
                 Poll::Pending => return Poll::Pending,
             },
             State::Refused(_) | State::Taken => Err(Error::Ended),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::pool::PoolStats;
 use crate::snapshot::{Snapshot, SourceRow, TaskRow, Timers};
 
 impl fmt::Display for Snapshot {
@@ -14,6 +15,11 @@ impl fmt::Display for Snapshot {
         let head = "token phase polls since longest spawned at";
         write_table(f, &format!("{} tasks", self.tasks.len()), head, rows)?;
         writeln!(f, "{}", self.timers)?;
+        for (name, pool) in &self.pools {
+            let PoolStats { threads, idle, queued, waiting, running, completed, .. } = pool;
+            write!(f, "pool {name}: {threads} threads, {idle} idle; {running} jobs run, ")?;
+            writeln!(f, "{queued} queued, {waiting} wait for the queue, {completed} done")?;
+        }
         writeln!(f, "{} jobs ready, {} messages unheard", self.ready, self.mail)?;
         writeln!(f, "watchdog {:?}", self.watchdog)?;
         let mut between = "";

@@ -2,7 +2,7 @@
 //!
 //! | module | gives |
 //! |---|---|
-//! | `fork` | the generation of this process (law 6) |
+//! | `generation`, `fork` | the generation of this process (law 6) |
 //! | `source` | the unsafe marker trait, and who implements it (law 1) |
 //! | `selector` | add, modify and delete on mio's epoll (law 4) |
 //! | `socket` | nonblocking sockets: accept, send, receive |
@@ -20,6 +20,7 @@
 
 #![allow(unsafe_code)]
 
+mod generation;
 pub(crate) mod fork;
 pub(crate) mod alive;
 pub(crate) mod process;

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
@@ -18,6 +19,9 @@ use crate::exchange::{Finished, later};
 use crate::limits::Limits;
 use crate::protocol::After;
 use crate::slots::{Slot, Slots, Workspace};
+
+/// How long a drain waits for the first request of a connection.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// What makes exchanges, and keeps what they work with.
 pub(crate) struct Service<F, M> {
@@ -37,6 +41,8 @@ pub(crate) struct Connection<F, M> {
     service: Rc<Service<F, M>>,
     /// Its place among the server's connections.
     key: usize,
+    /// It has not yet asked anything.
+    fresh: bool,
 }
 
 enum Stage<F> {
@@ -51,7 +57,7 @@ impl<F, M> Connection<F, M> {
     pub(crate) fn new(service: &Rc<Service<F, M>>, stream: TcpStream) -> Self {
         let deadline = sleep_until(later(service.handle.now(), service.limits.idle_timeout));
         let key = service.connections.open();
-        Self { stage: Stage::Idle(stream), deadline, service: Rc::clone(service), key }
+        Self { stage: Stage::Idle(stream), deadline, service: Rc::clone(service), key, fresh: true }
     }
 }
 
@@ -75,10 +81,14 @@ where
                     Poll::Ready(Ok(_)) => this.begin(stream),
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {
-                        // Nothing has come, and nothing will be cut off.
-                        if this.service.connections.is_draining()
-                            || this.deadline.poll_elapsed(cx).is_ready()
-                        {
+                        if this.service.connections.is_draining() {
+                            match this.fresh {
+                                // Nothing has come, and nothing will be cut off.
+                                false => return Poll::Ready(()),
+                                true => this.hasten(),
+                            }
+                        }
+                        if this.deadline.poll_elapsed(cx).is_ready() {
                             return Poll::Ready(());
                         }
                         this.stage = Stage::Idle(stream);
@@ -110,6 +120,7 @@ where
                     if finished.after != After::Idle {
                         return Poll::Ready(());
                     }
+                    this.fresh &= !finished.asked;
                     let now = this.service.handle.now();
                     this.deadline.reset(later(now, this.service.limits.idle_timeout));
                     this.stage = Stage::Idle(finished.stream);
@@ -133,6 +144,15 @@ where
 }
 
 impl<F, M> Connection<F, M> {
+    /// In a drain: who has just connected is about to ask, and gets a moment to do so.
+    fn hasten(&mut self) {
+        // A reading of its own: where a handler held the loop, the turn's is of before.
+        let soon = later(Instant::now(), FRESH);
+        if soon < self.deadline.deadline() {
+            self.deadline.reset(soon);
+        }
+    }
+
     /// The server's patience is over.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {

@@ -64,6 +64,8 @@ pub(crate) struct Finished {
     pub(crate) stream: TcpStream,
     pub(crate) space: Box<Workspace>,
     pub(crate) after: After,
+    /// Whether there was a request at all.
+    pub(crate) asked: bool,
 }
 
 /// Serves what comes on `stream` until nothing is unanswered or the connection is to be closed.
@@ -76,14 +78,15 @@ where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
     // A failed write or read means that there is nobody to answer.
-    let after = app.batch(&stream, &mut space).await.unwrap_or(After::Reset);
+    let mut answered = 0;
+    let after = app.batch(&stream, &mut space, &mut answered).await.unwrap_or(After::Reset);
     match after {
         After::Idle => {}
         After::Close => drop(stream.shutdown(Shutdown::Write)),
         After::Linger => app.linger(&stream, &mut space).await,
         After::Reset => drop(stream.set_reset_on_close()),
     }
-    Finished { stream, space, after }
+    Finished { stream, space, after, asked: answered > 0 }
 }
 
 /// What reading a head came to.
@@ -97,8 +100,12 @@ impl<H> App<H>
 where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
-    async fn batch(&self, stream: &TcpStream, space: &mut Workspace) -> io::Result<After> {
-        let mut answered = 0;
+    async fn batch(
+        &self,
+        stream: &TcpStream,
+        space: &mut Workspace,
+        answered: &mut usize,
+    ) -> io::Result<After> {
         loop {
             let head = match self.hear(stream, space).await? {
                 Heard::Head(length) => length,
@@ -117,11 +124,11 @@ where
                 After::Idle => {}
                 after => return Ok(after),
             }
-            answered += 1;
+            *answered += 1;
             if space.out.len() >= MAX_OUT_BYTES {
                 send_rest(stream, &mut space.out, false).await?;
             }
-            if answered % BATCH == 0 {
+            if answered.is_multiple_of(BATCH) {
                 send_rest(stream, &mut space.out, false).await?;
                 yield_now().await;
             }

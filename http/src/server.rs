@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
-use crate::connection::{Connection, Service};
+use crate::app::{App, Refusal};
+use crate::connection::{Connection, SCRATCH_BYTES, Service};
 use crate::date::Date;
 use crate::drain::Connections;
-use crate::exchange::{App, exchange};
+use crate::exchange::exchange;
 use crate::limits::Limits;
 use crate::request::Request;
 use crate::response::Response;
@@ -28,6 +29,8 @@ use crate::watch::Fin;
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections of one server at once, by default.
 const MAX_CONNECTIONS: usize = 65_536;
+/// Connections of one address at once, by default: a proxy is one address.
+const MAX_PER_ADDRESS: usize = 16_384;
 
 /// Builds a server around one handler: an async function from request to response.
 ///
@@ -63,6 +66,8 @@ pub struct Server<H> {
     limits: Limits,
     fin: Fin,
     max_connections: usize,
+    max_per_address: usize,
+    on_refusal: Option<Box<dyn Fn(&Refusal)>>,
     sockets: Vec<std::net::TcpListener>,
     stats: ServerStats,
 }
@@ -78,6 +83,8 @@ where
             limits: Limits::default(),
             fin: Fin::default(),
             max_connections: MAX_CONNECTIONS,
+            max_per_address: MAX_PER_ADDRESS,
+            on_refusal: None,
             sockets: Vec::new(),
             stats: ServerStats::default(),
         }
@@ -102,6 +109,23 @@ where
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
+        self
+    }
+
+    /// Connections of one address at once, at least 1 (default 16,384: a proxy is one address). Further
+    /// ones are accepted and reset: they cannot be left in the accept backlog, where they would stand
+    /// before everybody else's. An IPv6 address counts with all that share its first 64 bits.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.max_per_address = count.max(1);
+        self
+    }
+
+    /// Tells `tell` of each request that is refused before any handler sees it, so that it can be
+    /// logged or counted: an access log wraps a handler, and never hears of these.
+    #[must_use]
+    pub fn on_refusal(mut self, tell: impl Fn(&Refusal) + 'static) -> Self {
+        self.on_refusal = Some(Box::new(tell));
         self
     }
 
@@ -134,22 +158,26 @@ where
             draining: Cell::new(false),
             requests: Cell::new(0),
             cancelled: Cell::new(0),
-            lingering: Cell::new(0),
+            refused: Cell::new(0),
+            on_refusal: self.on_refusal,
             date: RefCell::new((Date::new(0), Instant::now() - Duration::from_nanos(1))),
         });
-        let connections = Rc::new(Connections::new(self.max_connections));
+        let connections = Rc::new(Connections::new(self.max_connections, self.max_per_address));
         let counts = Rc::clone(&app) as Rc<dyn Counts>;
         self.stats.servers.borrow_mut().push((Rc::downgrade(&counts), Rc::downgrade(&connections)));
         let service = Rc::new(Service {
-            make: move |stream, space| exchange(Rc::clone(&app), stream, space),
+            make: move |stream, peer, space| exchange(Rc::clone(&app), stream, peer, space),
             slots: Slots::new(),
             limits: self.limits,
             handle: handle.clone(),
             connections: Rc::clone(&connections),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
         });
         let spawner = handle.clone();
-        let spawn: Spawn = Rc::new(move |stream| {
-            spawner.spawn_detached(Connection::new(&service, stream));
+        let spawn: Spawn = Rc::new(move |stream, peer| {
+            if let Some(connection) = Connection::new(&service, stream, peer) {
+                spawner.spawn_detached(connection);
+            }
         });
         let mut listeners = Vec::new();
         for socket in self.sockets {
@@ -268,9 +296,9 @@ impl Serving {
         for listener in &self.listeners {
             // An error has many meanings here and one consequence: no more.
             while !self.connections.is_full()
-                && let Ok((stream, _peer)) = listener.source().try_accept()
+                && let Ok((stream, peer)) = listener.source().try_accept()
             {
-                (self.spawn)(stream);
+                (self.spawn)(stream, peer);
             }
         }
     }
@@ -339,6 +367,11 @@ impl ServerStats {
         self.sum(|counts| u64::from(counts.is_draining())) > 0
     }
 
+    /// Requests that were refused before any handler saw them.
+    pub fn refused(&self) -> u64 {
+        self.sum(|counts| counts.refused())
+    }
+
     fn sum(&self, figure: impl Fn(&dyn Counts) -> u64) -> u64 {
         let servers = self.servers.borrow();
         servers.iter().filter_map(|(counts, _)| Some(figure(&*counts.upgrade()?))).sum()
@@ -351,6 +384,7 @@ impl fmt::Debug for ServerStats {
             .field("connections", &self.connections())
             .field("requests", &self.requests())
             .field("cancelled", &self.cancelled())
+            .field("refused", &self.refused())
             .finish()
     }
 }
@@ -360,6 +394,7 @@ trait Counts {
     fn requests(&self) -> u64;
     fn cancelled(&self) -> u64;
     fn is_draining(&self) -> bool;
+    fn refused(&self) -> u64;
     fn drain(&self);
 }
 
@@ -376,13 +411,17 @@ impl<H> Counts for App<H> {
         self.draining.get()
     }
 
+    fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+
     fn drain(&self) {
         self.draining.set(true);
     }
 }
 
 /// Gives a connection that was accepted a task of its own.
-type Spawn = Rc<dyn Fn(TcpStream)>;
+type Spawn = Rc<dyn Fn(TcpStream, SocketAddr)>;
 
 /// Registers a listener: one accept for each report.
 fn listen(
@@ -402,8 +441,8 @@ fn listen(
             return Next::Pause.progress(true);
         }
         match listener.try_accept() {
-            Ok((stream, _peer)) => {
-                spawn(stream);
+            Ok((stream, peer)) => {
+                spawn(stream, peer);
                 Next::Wait.progress(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait.progress(false),

@@ -386,7 +386,6 @@ fn a_browser_s_request_is_served() {
     }
 }
 
-/// The example, which is killed with its workers when this is dropped.
 #[test]
 fn a_trace_of_the_server_is_written_at_its_end() {
     let file = env::temp_dir().join(format!("squall-trace-{}.json", std::process::id()));
@@ -406,6 +405,7 @@ fn a_trace_of_the_server_is_written_at_its_end() {
     }
 }
 
+/// The example, which is killed with its workers when this is dropped.
 struct Running {
     child: Child,
     addr: SocketAddr,

@@ -10,7 +10,7 @@ use crate::interest::{Interest, Readiness};
 use crate::local::{Local, TimerCell};
 use crate::observers::Piece;
 use crate::pulse::Work;
-use crate::spin::SpinReport;
+use crate::spin::{SpinReport, Spinner};
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
@@ -114,6 +114,7 @@ impl Local {
             let state = self.state.borrow();
             let Some(slot) = state.registry.get(token) else { return Ok(()) };
             SpinReport {
+                spinner: Spinner::Source,
                 token,
                 fd: Some(slot.fd),
                 interest: slot.interest,
@@ -135,16 +136,46 @@ impl Local {
     /// A timer has armed itself again as already due for the threshold-th time in a row.
     #[cold]
     pub(crate) fn name_timer(&self, token: Token, timer: &TimerCell) {
+        self.name_other(Spinner::Timer, token, timer.chain, timer.place);
+    }
+
+    /// The task that is being polled has spent its operations, and would sleep until a moment that
+    /// has passed. If it has achieved nothing meanwhile, and so for the threshold-th poll in a row, it
+    /// is named.
+    #[cold]
+    pub(crate) fn sleepless() {
+        let Some(local) = Self::current() else { return };
+        let Some((token, _)) = local.running.get() else { return };
+        let task = local.state.borrow().tasks.get(token).map(|task| (task.polls, task.spawned));
+        let Some((poll, place)) = task else { return };
+        if local.achieved.get() != local.achieved_before.get() {
+            return;
+        }
+        let polls = local.observers.sleepless(token, poll);
+        if polls.is_multiple_of(local.config.spin_threshold.max(1)) {
+            local.name_other(Spinner::Task, token, polls, place);
+        }
+    }
+
+    /// What spins has no descriptor.
+    fn name_other(
+        &self,
+        spinner: Spinner,
+        token: Token,
+        reports: u32,
+        registered_at: &'static Location<'static>,
+    ) {
         self.count(|counters| counters.spins.add(1));
         self.observers.on_spin.tell(&SpinReport {
+            spinner,
             token,
             fd: None,
             interest: Interest::NONE,
             trigger: None,
             last_readiness: Readiness::NONE,
-            reports: timer.chain,
+            reports,
             masked: false,
-            registered_at: timer.place,
+            registered_at,
         });
     }
 

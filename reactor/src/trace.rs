@@ -4,8 +4,7 @@
 //! forgets its oldest. [`Trace::write_chrome_json`] writes the trace-event format, which
 //! <https://ui.perfetto.dev> and `chrome://tracing` open: slices for waits, turns and each piece of user
 //! code, instants for what the kernel reported, arrows from what woke a job to its run. What is
-//! absent: what a pool's thread does that no
-//! future waits for. Next: `observers`.
+//! absent: what a pool's thread does that no future waits for. Next: `observers`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::{self, Write as _};

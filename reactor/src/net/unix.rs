@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use crate::error::Result;
 use crate::interest::{Interest, Readiness};
-use crate::io::{Io, Side};
+use crate::io::{Io, Side, some};
 use crate::sys::socket::{self, More};
 use crate::sys::source::Wraps;
 
@@ -207,7 +207,7 @@ impl UnixStream {
     /// # Errors
     /// The same.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Write, |s| socket::send(s.as_fd(), buf, More::No))
+        self.io.poll_judged(cx, Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some)
     }
 
     /// Writes, or answers `WouldBlock`.
@@ -215,7 +215,7 @@ impl UnixStream {
     /// # Errors
     /// Those of send(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io.try_with(Side::Write, |s| socket::send(s.as_fd(), buf, More::No))
+        self.io.try_judged(Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some)
     }
 
     /// Writes all of `buf`.
@@ -255,11 +255,6 @@ impl UnixStream {
     fn wrap(stream: std::os::unix::net::UnixStream, place: &'static Location<'static>) -> Self {
         Self { io: Io::at(stream, Interest::BOTH, place) }
     }
-}
-
-/// A read of 0 bytes is the end, which is news once (law 12).
-fn some(n: &usize) -> bool {
-    *n > 0
 }
 
 /// `place` is the accepter's, because the stream's registration is to name a line of its user.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use squall_http::{Request, Response, Server};
 use squall_reactor::workers::Bind;
-use squall_reactor::{Handle, Reactor, Remote, SpinPolicy, Stats};
+use squall_reactor::{Reactor, Remote, SpinPolicy, Stats};
 use squall_support::limits::raise_open_files;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -105,10 +105,7 @@ fn law_12_clients_that_read_slowly_raise_nothing() {
 fn law_12_what_is_not_healthy_is_named_here_too() {
     let server = Watched::with_threshold(b"hello\n", Duration::from_millis(50));
     let (end, ends) = channel::<()>();
-    let hold = move |_: &Handle| {
-        let _ = ends.recv();
-    };
-    server.remote.call(hold).expect("the loop turns");
+    server.remote.call(move |_| assert!(ends.recv().is_err())).expect("the loop turns");
     let named = server.named.recv_timeout(http::PATIENCE).expect("it is named");
     drop(end);
     assert!(named.contains("a call sent"), "{named}");

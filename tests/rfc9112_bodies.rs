@@ -180,6 +180,22 @@ fn rfc9112_6_3_a_coding_that_does_not_end_in_one_chunked_is_400() {
     }
 }
 
+/// GHSA-753j-mpmx-qq6g: two lines of it were taken for no body.
+#[test]
+fn rfc9112_6_1_chunked_twice_or_with_a_parameter_is_400() {
+    let server = service();
+    for fields in [
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked, gzip, chunked",
+        "Transfer-Encoding: chunked;q=1",
+        "Transfer-Encoding: chunked ;",
+    ] {
+        let request = post(fields, "5\r\nhello\r\n0\r\n\r\n");
+        expect_however_split(&server, fields, request, 400, Closed);
+    }
+}
+
 #[test]
 fn rfc9112_6_1_another_coding_before_chunked_is_501() {
     let server = service();
@@ -382,7 +398,7 @@ fn rfc9112_7_1_data_that_do_not_end_in_crlf_are_400() {
 }
 
 #[test]
-fn rfc9112_7_1_2_trailers_have_the_grammar_of_fields_and_limits() {
+fn rfc9112_7_1_2_trailers_have_the_grammar_of_fields() {
     let server = service();
     let with = |trailers: &str| chunked(&format!("5\r\nhello\r\n0\r\n{trailers}\r\n"));
     for trailers in ["X: a\r\n", "Digest: x\r\nY:\tb \t\r\nZ:\r\n"] {
@@ -394,6 +410,12 @@ fn rfc9112_7_1_2_trailers_have_the_grammar_of_fields_and_limits() {
     {
         expect_however_split(&server, &format!("{trailers:?}"), with(trailers), 400, Closed);
     }
+}
+
+#[test]
+fn rfc9110_5_4_trailers_over_4_kib_or_32_are_431() {
+    let server = service();
+    let with = |trailers: &str| chunked(&format!("5\r\nhello\r\n0\r\n{trailers}\r\n"));
     expect(&server, "32 trailers", with(&"X: a\r\n".repeat(32)), 200, Kept);
     expect(&server, "33 trailers", with(&"X: a\r\n".repeat(33)), 431, Closed);
     let of = |len: usize| format!("X: {}\r\n", "a".repeat(len - "X: \r\n\r\n".len()));

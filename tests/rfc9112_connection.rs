@@ -344,6 +344,102 @@ fn rfc9112_6_3_204_and_304_have_no_content_whatever_the_handler_gives() {
     }
 }
 
+/// Broken by any way to send content that does not ask first whether there may be some.
+#[test]
+fn rfc9112_6_3_content_of_every_kind_stays_behind_a_head_that_has_none() {
+    let server = service();
+    for kind in ["status", "large", "streamed"] {
+        for (method, code) in
+            [("GET", 204), ("GET", 205), ("GET", 304), ("HEAD", 200), ("HEAD", 206)]
+        {
+            for (version, then) in [("1.1", Kept), ("1.0", Closed)] {
+                let row = format!("{method} /{kind}/{code} HTTP/{version}");
+                let answer = expect(&server, &row, format!("{row}\r\nHost: a\r\n\r\n"), code, then);
+                assert_eq!(answer.header("transfer-encoding"), None, "{answer:?}");
+            }
+        }
+    }
+}
+
+/// A client that is told a length waits for so many bytes.
+#[test]
+fn rfc9110_8_6_204_and_1xx_tell_no_length() {
+    let server = service();
+    for kind in ["status", "large", "streamed"] {
+        let request = format!("GET /{kind}/204 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = expect(&server, kind, request, 204, Kept);
+        assert_eq!(answer.header("content-length"), None, "{answer:?}");
+        assert_eq!(answer.header("transfer-encoding"), None, "{answer:?}");
+    }
+    let mut client = server.connect();
+    let expecting = "Expect: 100-continue\r\nContent-Length: 5";
+    client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\n{expecting}\r\n\r\n"));
+    let interim = client.answer("POST");
+    assert_eq!((interim.status, interim.fields.len()), (100, 0), "{interim:?}");
+    client.send("hello");
+    assert_eq!(client.answer("POST").body, b"hello");
+}
+
+#[test]
+fn rfc9110_8_6_304_and_head_tell_the_length_that_get_has() {
+    let server = service();
+    for (kind, length) in [("status", Some("8")), ("large", Some("100000")), ("streamed", None)] {
+        for (method, code) in [("GET", 304), ("HEAD", 200)] {
+            let row = format!("{method} /{kind}/{code}");
+            let request = format!("{row} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let answer = expect(&server, &row, request, code, Kept);
+            assert_eq!(answer.header("content-length"), length, "{row}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn rfc9110_15_3_6_a_205_says_that_it_is_empty() {
+    let server = service();
+    for kind in ["status", "large", "streamed"] {
+        let request = format!("GET /{kind}/205 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = expect(&server, kind, request, 205, Kept);
+        assert_eq!(answer.header("content-length"), Some("0"), "{answer:?}");
+    }
+}
+
+/// Answer::check looks at its Content-Type, its length and its one line.
+#[test]
+fn rfc9110_15_5_a_refusal_says_in_one_line_what_was_wrong() {
+    let server = service();
+    for (request, status, line) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400, "Host is missing\n"),
+        ("GET / HTTP/1.1\n", 400, "a line ends in LF alone\n"),
+        ("GET / HTTP/3.0\r\n", 505, "only HTTP/1.0 and HTTP/1.1 are spoken here\n"),
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+            400,
+            "the value of Content-Length is not a decimal number\n",
+        ),
+    ] {
+        let answer = expect_however_split(&server, line, request, status, Closed);
+        assert_eq!(text(&answer.body), text(line.as_bytes()));
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+}
+
+#[test]
+fn rfc9112_6_a_handler_cannot_say_where_its_response_ends() {
+    let server = service();
+    let answer = one(&server, "GET /framed HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"the server frames it\n"[..]));
+}
+
+/// Broken by sending it: the client takes the next answer for the one to this request.
+#[test]
+fn rfc9110_15_2_an_interim_status_of_a_handler_is_500() {
+    let server = service();
+    for code in [100, 101, 102, 103, 150, 199] {
+        let request = format!("GET /status/{code} HTTP/1.1\r\nHost: a\r\n\r\n");
+        expect_however_split(&server, &code.to_string(), request, 500, Kept);
+    }
+}
+
 #[test]
 fn rfc9112_6_1_an_unknown_length_is_chunked_and_to_1_0_delimited_by_the_close() {
     let server = service();

@@ -252,6 +252,16 @@ fn rfc9112_3_2_2_an_absolute_target_is_served_and_its_host_wins() {
 }
 
 #[test]
+fn rfc9110_4_2_3_an_empty_path_is_a_slash_and_a_scheme_has_no_case() {
+    let server = service();
+    for (target, query) in [("http://h", "-"), ("hTTp://h", "-"), ("HTTP://h?q", "q")] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let answer = expect_however_split(&server, target, request, 200, Kept);
+        assert_eq!(answer.body, format!("path=/ query={query} host=h\n").as_bytes(), "{target}");
+    }
+}
+
+#[test]
 fn rfc9110_4_2_1_an_absolute_target_without_a_host_is_400() {
     bad_requests(&[
         ("nothing", "GET http:// HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -13,8 +13,9 @@ use std::task::{Context, Poll};
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
 
+use crate::deadline::later;
 use crate::drain::Connections;
-use crate::exchange::{Finished, later};
+use crate::exchange::Finished;
 use crate::limits::Limits;
 use crate::protocol::After;
 use crate::slots::{Slot, Slots, Workspace};

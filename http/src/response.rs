@@ -82,7 +82,7 @@ impl Response {
         Self::text(format!("{} {}: {message}\n", status.as_u16(), status.reason())).status(status)
     }
 
-    /// Changes the status.
+    /// Changes the status. An interim one (1xx) is no response: the client is sent 500.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -97,6 +97,15 @@ impl Response {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, Error> {
         self.lines.append(name, value)?;
         Ok(self)
+    }
+
+    /// The same, or 500 in place of an interim status: behind that the client would take the answer
+    /// to its next request for the one to this (RFC 9110, 15.2).
+    pub(crate) fn into_final(self) -> Self {
+        if !self.status.is_interim() {
+            return self;
+        }
+        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "the handler gave an interim status")
     }
 
     /// The header lines so far, without Content-Type.

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
+use crate::app::App;
 use crate::connection::{Connection, Service};
 use crate::date::Date;
 use crate::drain::Connections;
-use crate::exchange::{App, exchange};
+use crate::exchange::exchange;
 use crate::limits::Limits;
 use crate::request::Request;
 use crate::response::Response;

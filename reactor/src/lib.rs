@@ -82,6 +82,8 @@ mod signals;
 mod child;
 pub mod workers;
 pub mod snapshot;
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub mod compat;
 
 pub use child::Child;
 pub use config::Config;

@@ -88,9 +88,13 @@ impl Local {
         }
     }
 
-    /// True if the loop that turns on this thread records a trace.
-    pub(crate) fn is_traced() -> bool {
-        Self::current().is_some_and(|local| local.observers.traces())
+    /// Work is given to a pool: the name by which the trace will know it, if the loop that turns on
+    /// this thread records one.
+    pub(crate) fn trace_given(place: &'static Location<'static>) -> Option<Token> {
+        let local = Self::current().filter(|local| local.observers.traces())?;
+        let given = Token { slot: 0, serial: local.state.borrow_mut().draw_serial() };
+        local.trace(What::Give, given, Some(place));
+        Some(given)
     }
 
     /// The loop that turns on this thread has the result of a pool's work, which took `span`.
@@ -99,10 +103,10 @@ impl Local {
         span: impl FnOnce() -> Option<PoolSpan>,
     ) {
         if let Some(local) = Self::current().filter(|local| local.observers.traces())
-            && let Some(PoolSpan { began, took, thread }) = span()
+            && let Some(PoolSpan { given, began, took, thread }) = span()
         {
             let what = What::Pool { thread };
-            local.observers.record(what, Token::WAKER, Some(place), began, took);
+            local.observers.record(what, given, Some(place), began, took);
         }
     }
 

@@ -5,7 +5,7 @@
 //! for through `Fd`. Next: `net`.
 
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
@@ -199,6 +199,18 @@ impl PipeWriter {
     /// Those of write(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.io.try_judged(Side::Write, |mut pipe| pipe.write(buf), some)
+    }
+
+    /// Writes some of several buffers by one `writev`.
+    ///
+    /// # Errors
+    /// Those of writev(2), as those of [`write`](Self::write).
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_judged(cx, Side::Write, |mut pipe| pipe.write_vectored(bufs), some)
     }
 
     /// Writes all of `buf`.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -130,9 +130,14 @@ pub struct Sleep {
     armed: Option<Armed>,
 }
 
-/// The timer in the wheel, and the job that it wakes.
 struct Armed {
     local: Rc<Local>,
+    arming: Arming,
+}
+
+/// The timer in the wheel of a loop that its owner knows, and the job that it wakes.
+#[derive(Clone, Copy)]
+pub(crate) struct Arming {
     key: TimerKey,
     job: Job,
 }
@@ -146,9 +151,9 @@ impl Sleep {
     /// Moves the end, without a reading of the clock. An armed timer moves with it: O(1).
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        let Some(armed) = &self.armed else { return };
-        let tick = armed.local.deadline_tick(deadline);
-        if !armed.local.state.borrow_mut().wheel.reset(armed.key, tick) {
+        if let Some(Armed { local, arming }) = &self.armed
+            && !arming.reset(local, deadline)
+        {
             self.armed = None;
         }
     }
@@ -171,49 +176,78 @@ impl Sleep {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.armed {
-            None => self.arm(cx),
-            Some(armed) => {
-                let gone = armed.local.state.borrow().wheel.deadline(armed.key).is_none();
-                if gone || armed.local.forked() {
-                    // It fired; or its reactor was dropped, or is the parent's: then it is armed
-                    // again where it is polled, because it must not be early (law 10).
-                    return self.arm(cx);
-                }
-                let job = armed.local.job_for(cx.waker(), armed.job);
-                if job != armed.job {
-                    // Another waker: the timer moves to it.
-                    let mut state = armed.local.state.borrow_mut();
-                    state.wheel.cancel(armed.key);
-                    let tick = armed.local.deadline_tick(self.deadline);
-                    (armed.key, armed.job) = (state.add_timer(tick, job), job);
-                }
-                Poll::Pending
-            }
+        if let Some(Armed { local, arming }) = &mut self.armed
+            && arming.stands(local, self.deadline, cx.waker())
+        {
+            return Poll::Pending;
         }
+        // Or it fired; or its reactor was dropped, or is the parent's: then it is armed again where
+        // it is polled, because it must not be early (law 10).
+        self.arm(cx)
     }
 
     fn arm(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let local = Local::current().expect(
-            "sleep is polled inside Reactor::block_on, run or turn, where a reactor is current",
-        );
-        let tick = local.deadline_tick(self.deadline);
-        if tick <= local.tick(local.now.get()) {
+        let local = current();
+        let Some(arming) = Arming::new(&local, self.deadline, cx.waker()) else {
             return Poll::Ready(());
-        }
-        let job = local.job_for(cx.waker(), Job::NOBODY);
-        let key = local.state.borrow_mut().add_timer(tick, job);
-        self.armed = Some(Armed { local, key, job });
+        };
+        self.armed = Some(Armed { local, arming });
         Poll::Pending
     }
 
     /// Disarms it; the next poll arms it again, at the same deadline.
     pub fn disarm(&mut self) {
-        if let Some(armed) = self.armed.take() {
-            armed.local.state.borrow_mut().wheel.cancel(armed.key);
-            armed.local.forget_waker(armed.job);
+        if let Some(Armed { local, arming }) = self.armed.take() {
+            arming.cancel(&local);
         }
     }
+}
+
+impl Arming {
+    /// Arms a timer; `None` if the deadline has passed.
+    pub(crate) fn new(local: &Local, deadline: Instant, waker: &Waker) -> Option<Self> {
+        let tick = local.deadline_tick(deadline);
+        if tick <= local.tick(local.now.get()) {
+            return None;
+        }
+        let job = local.job_for(waker, Job::NOBODY);
+        let key = local.state.borrow_mut().add_timer(tick, job);
+        Some(Self { key, job })
+    }
+
+    /// False if it has fired, or its loop has forgotten it. Else it wakes `waker` at the deadline.
+    pub(crate) fn stands(&mut self, local: &Local, deadline: Instant, waker: &Waker) -> bool {
+        let gone = local.state.borrow().wheel.deadline(self.key).is_none();
+        if gone || local.forked() {
+            return false;
+        }
+        let job = local.job_for(waker, self.job);
+        if job != self.job {
+            // Another waker: the timer moves to it.
+            let mut state = local.state.borrow_mut();
+            state.wheel.cancel(self.key);
+            let tick = local.deadline_tick(deadline);
+            (self.key, self.job) = (state.add_timer(tick, job), job);
+        }
+        true
+    }
+
+    /// Moves the deadline; false if it has fired.
+    pub(crate) fn reset(self, local: &Local, deadline: Instant) -> bool {
+        let tick = local.deadline_tick(deadline);
+        local.state.borrow_mut().wheel.reset(self.key, tick)
+    }
+
+    pub(crate) fn cancel(self, local: &Local) {
+        local.state.borrow_mut().wheel.cancel(self.key);
+        local.forget_waker(self.job);
+    }
+}
+
+/// The reactor in which a deadline is polled.
+pub(crate) fn current() -> Rc<Local> {
+    Local::current()
+        .expect("sleep is polled inside Reactor::block_on, run or turn, where a reactor is current")
 }
 
 impl Future for Sleep {

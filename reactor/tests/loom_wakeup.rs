@@ -4,7 +4,7 @@
 //! taken by relaxed read-modify-writes, so only the protocol itself orders anything. The eventfd is a counter with a condition variable: a
 //! wake-up that is lost leaves the loop asleep for ever, which loom reports as a deadlock.
 //!
-//!     RUSTFLAGS='--cfg loom' cargo test -p squall-reactor --test loom_wakeup --release
+//!     RUSTFLAGS='--cfg loom' cargo test -p squall-reactor --test 'loom_*' --release
 #![cfg(loom)]
 
 #[path = "../src/wakeup.rs"]

@@ -32,9 +32,12 @@ fn routes() -> Router {
         .and_then(|router| router.plain(Method::Get, "/unread", |_| Response::text("unread")))
         .and_then(|router| router.plain(Method::Delete, "/unread", |_| Response::text("unread")))
         .and_then(|router| router.plain(Method::Get, "/status/{code}", status))
+        .and_then(|router| router.plain(Method::Get, "/large/{code}", large))
+        .and_then(|router| router.plain(Method::Get, "/streamed/{code}", streamed))
         .and_then(|router| router.plain(Method::Get, "/lines/{count}", lines))
         .and_then(|router| router.plain(Method::Get, "/promise/{length}/{made}", promise))
-        .and_then(|router| router.plain(Method::Get, "/split", split));
+        .and_then(|router| router.plain(Method::Get, "/split", split))
+        .and_then(|router| router.plain(Method::Get, "/framed", framed));
     router.expect("the patterns are right")
 }
 
@@ -68,9 +71,24 @@ async fn echo_large(request: &mut Request<'_>) -> Response {
 }
 
 fn status(request: &mut Request<'_>) -> Response {
+    Response::text("content\n").status(code(request))
+}
+
+fn code(request: &Request<'_>) -> StatusCode {
     let code = request.param("code").and_then(|code| code.parse().ok());
-    let status = code.and_then(StatusCode::new).expect("a code");
-    Response::text("content\n").status(status)
+    code.and_then(StatusCode::new).expect("a code")
+}
+
+/// More than is copied behind a head.
+fn large(request: &mut Request<'_>) -> Response {
+    let status = code(request);
+    Response::bytes("text/plain", vec![b'x'; 100_000]).status(status)
+}
+
+/// Content that is made piece by piece.
+fn streamed(request: &mut Request<'_>) -> Response {
+    let status = code(request);
+    Response::pieces("text/plain", ["some ", "content\n"]).status(status)
 }
 
 /// Of unknown length.
@@ -97,6 +115,15 @@ impl Produce for Made {
         self.left -= now;
         Poll::Ready(Ok(self.left > 0))
     }
+}
+
+/// Tries to say itself where the response ends.
+fn framed(_: &mut Request<'_>) -> Response {
+    for name in ["Content-Length", "CONTENT-LENGTH", "transfer-encoding", "Connection"] {
+        let refused = Response::text("").header(name, "1").expect_err("it is the server's");
+        assert_eq!(refused, Error::HeaderReserved, "{name}");
+    }
+    Response::text("the server frames it\n")
 }
 
 /// Tries to split the response, and tells how that went.

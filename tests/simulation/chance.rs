@@ -157,6 +157,7 @@ impl World {
             holders: 0,
             unheard: 0,
             abandoned: [0; 3],
+            urgent_taken: false,
         });
         for _ in 0..self.rng.upto(3) {
             let role = match kind {

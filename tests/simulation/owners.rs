@@ -46,7 +46,13 @@ impl World {
         if asked.contains(Interest::PRIORITY) {
             let file = self.sources[id].file;
             let urgent = self.kernel.on_stream(file, Stream::read_urgent);
-            done.progress |= urgent.is_some_and(|urgent| urgent.is_ok());
+            let taken = urgent.is_some_and(|urgent| urgent.is_ok());
+            done.progress |= taken;
+            if taken {
+                for io in &mut self.ios {
+                    io.urgent_taken |= self.kernel.file(io.fd) == Ok(file);
+                }
+            }
         }
         if asked.contains(Interest::READABLE) {
             self.call_reads(id, &mut done);

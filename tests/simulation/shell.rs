@@ -63,6 +63,9 @@ pub struct Waited {
     pub unheard: usize,
     /// Waits that were given up: their jobs stand there until one of these is reported.
     pub abandoned: [u32; 3],
+    /// Somebody else who holds its socket took an urgent byte out of band: a read stops at its place
+    /// all the same, and PRI no longer says why, so a short read proves nothing (docs/limits.md).
+    pub urgent_taken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -223,9 +223,17 @@ impl TcpStream {
     /// # Errors
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let len = buf.len();
-        let poll =
-            self.io.poll_judged(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf), some);
+        self.poll_read_by(cx, buf.len(), |stream| socket::recv(stream, buf))
+    }
+
+    /// [`poll_read`](Self::poll_read) by a call that reads at most `len` bytes.
+    pub(crate) fn poll_read_by(
+        &self,
+        cx: &mut Context<'_>,
+        len: usize,
+        mut recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let poll = self.io.poll_judged(cx, Side::Read, |stream| recv(stream.as_fd()), some);
         self.settle(Side::Read, len, &poll);
         poll
     }

@@ -4,7 +4,7 @@
 //! clears what is known (law 3). Next: `udp`.
 
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
@@ -180,7 +180,16 @@ impl UnixStream {
     /// # Errors
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_judged(cx, Side::Read, |stream| socket::recv(stream.as_fd(), buf), some)
+        self.poll_read_by(cx, |stream| socket::recv(stream, buf))
+    }
+
+    /// [`poll_read`](Self::poll_read) by another call.
+    pub(crate) fn poll_read_by(
+        &self,
+        cx: &mut Context<'_>,
+        mut recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_judged(cx, Side::Read, |stream| recv(stream.as_fd()), some)
     }
 
     /// Reads, or answers `WouldBlock`.
@@ -216,6 +225,18 @@ impl UnixStream {
     /// Those of send(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.io.try_judged(Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some)
+    }
+
+    /// Writes some of several buffers by one `sendmsg`.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_judged(cx, Side::Write, |s| socket::send_vectored(s.as_fd(), bufs), some)
     }
 
     /// Writes all of `buf`.

@@ -11,8 +11,13 @@
 //! condition variable and, for a timed wait, a clock: small enough for loom. Next: `job`.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(loom))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 pub(super) struct Queue<T> {
     limits: Limits,
@@ -301,7 +306,7 @@ fn wait<'a, S>(
     (state, Instant::now() >= deadline)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -10,14 +10,16 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::generation::{Word, number};
+
 /// The generation of this process: it changes in every forked child, and never otherwise.
 ///
 /// # System calls
 /// None, but for `mmap` and `madvise` at the first call in a process tree.
 pub(crate) fn generation() -> u32 {
-    let page = page();
-    let seen = page.load(Ordering::Relaxed);
-    if seen != 0 { seen } else { renew(page) }
+    // Ordinary memory, so a child inherits its parent's last number and goes on from there.
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    number(page(), &LAST)
 }
 
 /// The same number as a signal handler may read it: zero in a child that has not asked yet.
@@ -25,7 +27,7 @@ pub(crate) fn generation() -> u32 {
 /// One load and nothing else: to take the next number, as [`generation`] does, is more than a
 /// handler may do that interrupts anything (signal-safety(7)). Zero equals no object's number.
 pub(crate) fn seen() -> u32 {
-    PAGE.get().map_or(0, |page| page.load(Ordering::Relaxed))
+    PAGE.get().map_or(0, |page| AtomicU32::load(page, Ordering::Relaxed))
 }
 
 /// An object's birth certificate: the generation in which it was made.
@@ -50,14 +52,17 @@ impl Born {
 
 static PAGE: OnceLock<&'static AtomicU32> = OnceLock::new();
 
-#[cold]
-fn renew(page: &AtomicU32) -> u32 {
-    // Ordinary memory, so a child inherits its parent's last number and goes on from there.
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let next = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-    match page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => next,
-        Err(other_thread) => other_thread,
+impl Word for AtomicU32 {
+    fn load(&self) -> u32 {
+        AtomicU32::load(self, Ordering::Relaxed)
+    }
+
+    fn add_one(&self) -> u32 {
+        self.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn replace_zero(&self, number: u32) -> Result<u32, u32> {
+        self.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
     }
 }
 

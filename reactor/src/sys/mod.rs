@@ -2,7 +2,7 @@
 //!
 //! | module | gives |
 //! |---|---|
-//! | `fork` | the generation of this process (law 6) |
+//! | `generation`, `fork` | the generation of this process (law 6) |
 //! | `source` | the unsafe marker trait, and who implements it (law 1) |
 //! | `selector` | add, modify and delete on mio's epoll (law 4) |
 //! | `socket` | nonblocking sockets: accept, send, receive |
@@ -16,9 +16,11 @@
 //! | `handler` | the signal handler and what it touches |
 //! | `signal` | signals as a descriptor |
 //! | `exit` | the end of a child as a descriptor |
+//! | `cursor` | hyper's read buffer (with the feature) |
 
 #![allow(unsafe_code)]
 
+mod generation;
 pub(crate) mod fork;
 pub(crate) mod alive;
 pub(crate) mod process;
@@ -34,3 +36,5 @@ pub(crate) mod sendfile;
 pub(crate) mod kind;
 pub(crate) mod place;
 pub(crate) mod thread;
+#[cfg(feature = "hyper")]
+pub(crate) mod cursor;

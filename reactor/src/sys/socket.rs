@@ -28,6 +28,18 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// recv(2) into memory that nobody has written: the first bytes, as many as it says, are then.
+#[cfg(feature = "hyper")]
+pub(super) fn recv_uninit(
+    fd: BorrowedFd<'_>,
+    buf: &mut [mem::MaybeUninit<u8>],
+) -> io::Result<usize> {
+    // SAFETY: the pointer and length are those of a live, exclusive buffer, which the kernel only
+    // writes.
+    let n = unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
 /// send(2), without SIGPIPE.
 pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8], more: More) -> io::Result<usize> {
     let flags = match more {
@@ -143,6 +155,13 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
     // SAFETY: sets the flags of an open descriptor.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
+}
+
+/// The error that is kept for the next operation, which is told only once (SO_ERROR).
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let error = option(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
+    Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
 }
 
 /// True if `fd` is a listening socket (SO_ACCEPTCONN).

@@ -1,0 +1,7 @@
+//! Request heads: one outcome for all splits, that of the reference.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use squall_http_fuzz::properties::head::head;
+
+fuzz_target!(|data: &[u8]| squall_http_fuzz::run(data, head));

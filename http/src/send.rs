@@ -1,0 +1,153 @@
+//! Sending: what has been answered, and contents, as fast as the client takes them.
+//!
+//! Small contents are copied behind their head and leave with it; larger ones leave beside it in one
+//! vectored write; those that are made as they are sent fill the batch's buffer piece by piece. Next:
+//! `app`.
+
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+use squall_reactor::net::TcpStream;
+use squall_reactor::{Side, yield_now};
+
+use crate::body::{Content, Produce};
+use crate::encode::{LAST_CHUNK, Transfer, begin_chunk, end_chunk};
+
+/// Answers that wait for their batch to end; beyond this they are sent.
+pub(crate) const MAX_OUT_BYTES: usize = 64 << 10;
+/// Content up to here is copied behind its head and sent with it: cheaper than a second buffer.
+pub(crate) const COPY_BYTES: usize = 4 << 10;
+
+/// Sends all of `out`, and empties it.
+pub(crate) async fn send_rest(stream: &TcpStream, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < out.len() {
+        sent += poll_fn(|cx| stream.poll_send(cx, &out[sent..], more)).await?;
+    }
+    out.clear();
+    Ok(())
+}
+
+/// Puts the content behind its head. False if it is not what the head has promised.
+pub(crate) async fn send_content(
+    stream: &TcpStream,
+    out: &mut Vec<u8>,
+    content: Content,
+    transfer: Transfer,
+) -> io::Result<bool> {
+    match (content, transfer) {
+        (_, Transfer::Nothing) => Ok(true),
+        (Content::Bytes(bytes), _) if bytes.len() <= COPY_BYTES => {
+            out.extend_from_slice(&bytes);
+            Ok(true)
+        }
+        (Content::Bytes(bytes), _) => {
+            send_both(stream, out, &bytes).await?;
+            Ok(true)
+        }
+        (Content::Produced(_, mut producer), transfer) => {
+            let mut left = match transfer {
+                Transfer::Length(length) => length,
+                _ => u64::MAX,
+            };
+            let mut unyielded = 0;
+            loop {
+                let chunked = transfer == Transfer::Chunked;
+                let Some((made, go_on)) = next_piece(stream, out, &mut *producer, chunked).await?
+                else {
+                    return Ok(false);
+                };
+                let Some(rest) = left.checked_sub(made as u64) else {
+                    out.truncate(out.len() - made);
+                    return Ok(false);
+                };
+                left = rest;
+                if !go_on {
+                    break;
+                }
+                if out.len() >= COPY_BYTES * 4 {
+                    unyielded += out.len();
+                    send_rest(stream, out, false).await?;
+                }
+                if unyielded >= MAX_OUT_BYTES {
+                    // A client that reads as fast as this must not hold the loop (law 7).
+                    unyielded = 0;
+                    yield_now().await;
+                }
+            }
+            match transfer {
+                Transfer::Chunked => out.extend_from_slice(LAST_CHUNK),
+                Transfer::Length(_) if left > 0 => return Ok(false),
+                _ => {}
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Appends the producer's next piece to `out`: its bytes, and whether more follow; `None` if it has
+/// failed. While it has none, what was made before is sent, and a reset ends the wait: the client
+/// has left, and will not be told by a write, since there is none.
+async fn next_piece(
+    stream: &TcpStream,
+    out: &mut Vec<u8>,
+    producer: &mut dyn Produce,
+    chunked: bool,
+) -> io::Result<Option<(usize, bool)>> {
+    let begin = |out: &mut Vec<u8>| {
+        let before = out.len();
+        let chunk = chunked.then(|| begin_chunk(out));
+        (before, chunk, out.len())
+    };
+    let (before, mut chunk, mut start) = begin(out);
+    let mut produced = poll_fn(|cx| Poll::Ready(produce_caught(producer, cx, out))).await;
+    if produced.is_pending() {
+        out.truncate(before);
+        send_rest(stream, out, false).await?;
+        (_, chunk, start) = begin(out);
+        produced = Poll::Ready(
+            poll_fn(|cx| match produce_caught(producer, cx, out) {
+                Poll::Pending => stream
+                    .poll_ready(cx, Side::HungUp)
+                    .map(|_| Err(io::ErrorKind::ConnectionReset.into())),
+                produced => produced,
+            })
+            .await,
+        );
+    }
+    let Poll::Ready(Ok(go_on)) = produced else { return Ok(None) };
+    let made = out.len() - start;
+    if let Some(chunk) = chunk {
+        end_chunk(out, chunk);
+    }
+    Ok(Some((made, go_on)))
+}
+
+/// Sends `out` and `bytes` without copying the second behind the first.
+async fn send_both(stream: &TcpStream, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    let mut sent = 0;
+    let total = out.len() + bytes.len();
+    while sent < total {
+        sent += poll_fn(|cx| {
+            let first = out.get(sent..).unwrap_or_default();
+            let second = &bytes[sent.saturating_sub(out.len())..];
+            let bufs = [io::IoSlice::new(first), io::IoSlice::new(second)];
+            stream.poll_write_vectored(cx, &bufs)
+        })
+        .await?;
+    }
+    out.clear();
+    Ok(())
+}
+
+/// Asks a producer; its panic cuts its own answer off, and harms nobody else.
+fn produce_caught(
+    producer: &mut dyn Produce,
+    cx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Poll<io::Result<bool>> {
+    catch_unwind(AssertUnwindSafe(|| producer.poll_produce(cx, out)))
+        .unwrap_or_else(|_| Poll::Ready(Err(io::ErrorKind::Other.into())))
+}

@@ -19,6 +19,7 @@ use crate::trace::{PoolSpan, What};
 impl Local {
     /// A job is about to run, and somebody looks. `None` for the future of `block_on`, which runs
     /// after the turn, and for a job that has nobody left.
+    #[inline(never)]
     pub(crate) fn observe_job(&self, job: Job) -> Option<Observed<'_>> {
         let token = job.token();
         let (work, place) = match job.kind() {
@@ -210,6 +211,8 @@ pub(crate) struct Observed<'a> {
 }
 
 impl Drop for Observed<'_> {
+    // Out of line, like `observe_job`: what nobody looks at pays a branch alone.
+    #[inline(never)]
     fn drop(&mut self) {
         let took = self.local.observers.end(self.piece, self.began);
         if let Some(began) = self.began

@@ -6,7 +6,10 @@
 //!     curl http://127.0.0.1:8080/pool/500             printed  blocked 500 ms     (others are served)
 //!     curl http://127.0.0.1:8080/block/500            printed  blocked 500 ms     (nobody is: the mistake)
 //!     curl http://127.0.0.1:8080/stream/3             printed  line 0, line 1, line 2
+//!     curl -N http://127.0.0.1:8080/events/1000       printed  data: 0, a second later data: 1, ...
 //!     curl http://127.0.0.1:8080/stats                printed  {"turns":42,...}
+//!
+//! http://127.0.0.1:8080/page in a browser tries fetch, streams and events, and shows how it went.
 //!
 //! With `--trace FILE` the loop's last 250,000 events are written to FILE at the end; ui.perfetto.dev opens it.
 //!
@@ -21,6 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use squall_http::sse::{Event, Events};
 use squall_http::{Limits, Method, Request, Response, RouteError, Router, Server, StatusCode};
 use squall_reactor::workers::{Bind, Workers};
 use squall_reactor::{Handle, Pool, Reactor, Signals, sleep};
@@ -30,6 +34,8 @@ use squall_support::{args::Args, limits::raise_open_files};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a trace keeps: 10 MB.
 const TRACE_EVENTS: usize = 250_000;
+/// What a browser does with a server.
+const PAGE: &str = include_str!("pages/page.html");
 
 fn main() -> ExitCode {
     let args = Args::new("http_server", "Serves one of everything over HTTP/1.1.")
@@ -140,6 +146,10 @@ fn routes(pool: Pool) -> Result<Router, RouteError> {
                 None => Response::error(StatusCode::BAD_REQUEST, "how many lines?"),
             }
         })?
+        .get("/events/{ms}", ticks)?
+        .plain(Method::Get, "/page", |_| {
+            Response::bytes("text/html; charset=utf-8", PAGE.as_bytes())
+        })?
         .plain(Method::Get, "/stats", |_| stats())
 }
 
@@ -156,6 +166,23 @@ fn headers(request: &mut Request<'_>) -> Response {
         text.extend_from_slice(&[name, b": ", value, b"\n"].concat());
     }
     Response::bytes("text/plain", text)
+}
+
+/// A number each so many milliseconds, until the client has left.
+async fn ticks(request: &mut Request<'_>) -> Response {
+    let (Some(time), Ok(handle)) = (duration(request), Handle::current()) else {
+        return bad_time();
+    };
+    let (sender, events) = Events::new(16);
+    handle.spawn_detached(async move {
+        for tick in 0_u64.. {
+            if sender.send(Event::new(&tick.to_string())).await.is_err() {
+                return;
+            }
+            sleep(time).await;
+        }
+    });
+    events.into()
 }
 
 fn stats() -> Response {

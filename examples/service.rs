@@ -121,7 +121,7 @@ async fn upload(app: &App, request: &mut Request<'_>) -> Answer {
         return Ok(Response::error(StatusCode::BAD_REQUEST, "a name is letters, digits and dots"));
     }
     // A dotfile is not served, so nobody sees a file that is not whole.
-    let part = app.dir.join(format!(".{}", request.peer_addr()?.port()));
+    let part = app.dir.join(format!(".{}", request.peer_addr().port()));
     let (whole, created, mut bytes) = (app.dir.join(name), part.clone(), 0);
     let mut file = app.pool.run(move || fs::File::create(created)).await??;
     request.body().set_limit(1 << 30);

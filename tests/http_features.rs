@@ -403,7 +403,7 @@ fn each_request_leaves_one_record_with_what_was_made_for_it() {
         client.send(format!("{request}\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
         let record = next(&records);
         let own = client.stream().local_addr().unwrap();
-        assert_eq!((record.peer, record.client), (Some(own), Some(own.ip())), "{request}");
+        assert_eq!((record.peer, record.client), (own, own.ip()), "{request}");
         assert_eq!(record.status.map(StatusCode::as_u16), status, "{request}");
         assert_eq!((record.bytes, record.whole), (bytes, whole), "{request}");
         let target = String::from_utf8(record.target.clone()).unwrap();
@@ -438,7 +438,7 @@ fn behind_a_proxy_the_client_is_who_the_trusted_proxy_says() {
         Served::start(move || {
             let proxies = TrustedProxies::new([network], Family::XForwarded).unwrap();
             Server::new(async move |request: &mut Request<'_>| {
-                let client = proxies.client(request).expect("the client is there");
+                let client = proxies.client(request);
                 let host = client.host.as_deref().unwrap_or_default();
                 let host = String::from_utf8_lossy(host);
                 Response::text(format!("{} {} {host}", client.scheme, client.ip))
@@ -462,7 +462,7 @@ fn the_access_log_names_the_client_behind_the_proxy() {
     served.get("/text", "Forwarded: for=6.6.6.6, for=\"[2001:db8::1]:80\"\r\n");
     let record = next(&records);
     assert!(record.common().to_string().starts_with("2001:db8::1 - - ["));
-    assert!(record.peer.is_some_and(|peer| peer.ip().is_loopback()));
+    assert!(record.peer.ip().is_loopback());
 }
 
 // Metrics

@@ -85,10 +85,10 @@ where
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Record {
-    /// The other end of the connection; `None` if it had left before it was asked for.
-    pub peer: Option<SocketAddr>,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
     /// Whose request it was: the peer's, or who the trusted proxies say ([`log_behind`]).
-    pub client: Option<IpAddr>,
+    pub client: IpAddr,
     /// When the handler was called.
     pub begun: SystemTime,
     /// From then until the last byte of the answer had been made.
@@ -126,10 +126,7 @@ struct Common<'a>(&'a Record);
 impl fmt::Display for Common<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { client, begun, method, target, minor_version, status, bytes, .. } = self.0;
-        match client {
-            Some(client) => write!(f, "{client}")?,
-            None => f.write_str("-")?,
-        }
+        write!(f, "{client}")?;
         let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default();
         let date = Date::new(since.as_secs()).to_string(); // Sun, 06 Nov 1994 08:49:37 GMT
         let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
@@ -154,11 +151,11 @@ struct Entry<S: Fn(&Record)> {
 
 impl<S: Fn(&Record)> Entry<S> {
     fn new(proxies: Option<&TrustedProxies>, request: &Request<'_>, sink: &Rc<S>) -> Self {
-        let peer = request.peer_addr().ok();
-        let client = peer.map(|peer| match proxies {
+        let peer = request.peer_addr();
+        let client = match proxies {
             Some(proxies) => proxies.resolve(peer.ip(), None, request.headers()).ip,
             None => peer.ip().to_canonical(),
-        });
+        };
         let record = Record {
             peer,
             client,
@@ -239,8 +236,8 @@ mod tests {
 
     fn record(target: &[u8]) -> Record {
         Record {
-            peer: Some("1.2.3.4:5678".parse().unwrap()),
-            client: Some("1.2.3.4".parse().unwrap()),
+            peer: "1.2.3.4:5678".parse().unwrap(),
+            client: "1.2.3.4".parse().unwrap(),
             begun: UNIX_EPOCH + Duration::from_secs(784_111_777),
             duration: Duration::from_millis(5),
             method: Method::Get,
@@ -259,8 +256,8 @@ mod tests {
         let head = "1.2.3.4 - - [06/Nov/1994:08:49:37 +0000] \"GET /tea?milk=1 HTTP/1.1\"";
         assert_eq!(line, format!("{head} 200 13"));
         assert_eq!(record.path(), b"/tea");
-        (record.client, record.status, record.bytes) = (None, None, 0);
-        assert_eq!(record.common().to_string(), format!("{} 499 -", head.replace("1.2.3.4", "-")));
+        (record.status, record.bytes) = (None, 0);
+        assert_eq!(record.common().to_string(), format!("{head} 499 -"));
     }
 
     // A line's end in a target would write a second record; an escape would talk to the terminal.

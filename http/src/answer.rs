@@ -11,8 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use squall_reactor::net::TcpStream;
-
 use crate::app::App;
 use crate::body::{Body, Content, Progress, owed};
 use crate::deadline::{later, until};
@@ -24,7 +22,7 @@ use crate::method::Method;
 use crate::protocol::{After, BodyReader, Unread, unread};
 use crate::request::Request;
 use crate::response::Response;
-use crate::send::{COPY_BYTES, send_content, send_rest};
+use crate::send::{COPY_BYTES, Wire, send_content};
 use crate::slots::{TypedLines, Workspace};
 use crate::status::StatusCode;
 use crate::target::TargetForm;
@@ -37,7 +35,7 @@ where
     /// Answers the request whose head fills the first `head` bytes of the buffer.
     pub(crate) async fn answer(
         &self,
-        stream: &TcpStream,
+        wire: &Wire<'_>,
         space: &mut Workspace,
         head: usize,
     ) -> io::Result<After> {
@@ -52,8 +50,9 @@ where
         let (framing, waits, refusal) = match framed(&view) {
             Ok(framed) => framed,
             Err(error) => {
+                self.refuse(wire.peer, error.status(), Some(error));
                 let _ = encode_error(out, error, asked, &self.date());
-                send_rest(stream, out, false).await?;
+                wire.send_rest(out, false).await?;
                 return Ok(After::Linger);
             }
         };
@@ -66,8 +65,9 @@ where
         let mut request = Request {
             method: view.method().unwrap_or(Method::Get),
             head: view,
+            peer: wire.peer,
             body: Body {
-                stream,
+                stream: wire.stream,
                 window,
                 reader: BodyReader::new(framing, decoder),
                 limits: &self.limits,
@@ -75,25 +75,32 @@ where
                 continue_owed: owed(waits),
                 progress: &progress,
                 in_a_row: 0,
+                handle: &self.handle,
+                received: 0,
+                pace: None,
             },
             params: Vec::new(),
         };
-        let refusal = refusal.map(Response::from).or_else(|| refuse(&asked, form));
-        let response = match refusal {
-            Some(response) => response,
+        let response = match refusal.map(Response::from).or_else(|| refuse(&asked, form)) {
+            Some(response) => {
+                if response.status.is_error() {
+                    self.refuse(wire.peer, response.status, refusal);
+                }
+                response
+            }
             None => {
-                let mut watch = Watch::new(stream, &progress, self.fin, asked.minor_version);
+                let mut watch = Watch::new(wire.stream, &progress, self.fin, asked.minor_version);
                 if !request.body.continue_owed.is_empty() {
                     // The 100 must not overtake the answers before it.
-                    send_rest(stream, out, false).await?;
+                    wire.send_rest(out, false).await?;
                 }
-                match self.handled(stream, out, &mut request, &mut watch).await? {
+                match self.handled(wire, out, &mut request, &mut watch).await? {
                     Some(response) => response.into_final(),
                     None => {
                         self.cancelled.set(self.cancelled.get() + 1);
                         // The answers before it were given, and a reset would discard what the
                         // client has not yet received of them.
-                        send_rest(stream, out, true).await?;
+                        wire.send_rest(out, true).await?;
                         return Ok(After::Close);
                     }
                 }
@@ -105,11 +112,11 @@ where
             fate == Unread::Close || self.draining.get() || asked.method == Some(Method::Connect);
         let asked = if close { asked.closing() } else { asked };
         let (content, promise) = self.encode(out, lines, response, asked);
-        let whole = send_content(stream, out, content, promise.transfer).await?;
+        let whole = send_content(wire, out, content, promise.transfer).await?;
         let clean = request.body.window.is_empty();
         let mut after = if whole { after(fate, promise.keep, clean) } else { After::Reset };
         if fate == Unread::Drain && after == After::Idle {
-            send_rest(stream, out, false).await?;
+            wire.send_rest(out, false).await?;
             if !self.drain(&mut request.body).await {
                 after = After::Linger;
             }
@@ -119,12 +126,13 @@ where
         buffer.rejoin(head, left);
         if after != After::Idle {
             // The last answer leaves together with the FIN.
-            send_rest(stream, out, after == After::Close).await?;
+            wire.send_rest(out, after == After::Close).await?;
         }
         Ok(after)
     }
 
     /// Appends the response's head, and gives its content with what the head has promised.
+    #[inline]
     fn encode(
         &self,
         out: &mut Vec<u8>,
@@ -149,7 +157,7 @@ where
     /// left, and the handler's future has been dropped.
     async fn handled(
         &self,
-        stream: &TcpStream,
+        wire: &Wire<'_>,
         out: &mut Vec<u8>,
         request: &mut Request<'_>,
         watch: &mut Watch<'_>,
@@ -162,7 +170,7 @@ where
             }
             // It takes its time: the answers before it need not wait for it.
             while sent < out.len() {
-                match stream.poll_write(cx, &out[sent..])? {
+                match wire.stream.poll_write(cx, &out[sent..])? {
                     Poll::Ready(n) => sent += n,
                     Poll::Pending => return Poll::Pending,
                 }
@@ -195,6 +203,7 @@ where
 ///
 /// # Errors
 /// The end of the message is in doubt.
+#[inline]
 fn framed(head: &RequestHead<'_>) -> Result<(Framing, bool, Option<Error>), Error> {
     let framing = framing(head)?;
     match expectation(head, framing) {
@@ -205,6 +214,7 @@ fn framed(head: &RequestHead<'_>) -> Result<(Framing, bool, Option<Error>), Erro
 }
 
 /// What follows a whole answer; `clean` if nothing else was read.
+#[inline]
 fn after(unread: Unread, keep: bool, clean: bool) -> After {
     match (unread, keep) {
         (Unread::Close, _) => After::Linger,

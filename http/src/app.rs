@@ -1,12 +1,16 @@
-//! What all connections of a server share. Next: `answer`.
+//! What all connections of a server share, and what was refused on them. Next: `answer`.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use squall_reactor::Handle;
 
 use crate::date::Date;
+use crate::error::Error;
 use crate::limits::Limits;
+use crate::status::StatusCode;
 use crate::watch::Fin;
 
 /// What all connections of a server share.
@@ -19,11 +23,53 @@ pub(crate) struct App<H> {
     pub(crate) draining: Cell<bool>,
     pub(crate) requests: Cell<u64>,
     pub(crate) cancelled: Cell<u64>,
-    pub(crate) lingering: Cell<usize>,
+    pub(crate) refused: Cell<u64>,
+    pub(crate) on_refusal: Option<Box<dyn Fn(&Refusal)>>,
     pub(crate) date: RefCell<(Date, Instant)>,
 }
 
+/// A request that was refused before any handler saw it.
+///
+/// # Examples
+/// ```
+/// use squall_http::{Request, Response, Server};
+///
+/// let server = Server::new(async |_: &mut Request<'_>| Response::text("hello\n"))
+///     .on_refusal(|refusal| eprintln!("{refusal}")); // 192.0.2.1:40123: 400, Host is missing (RFC 9112, 3.2)
+/// # drop(server);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// What it was answered.
+    pub status: StatusCode,
+    /// What was wrong; `None` for what is well-formed and not served (TRACE, CONNECT, a method that
+    /// nobody knows).
+    pub error: Option<Error>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, ", self.peer, self.status.as_u16())?;
+        match self.error {
+            Some(error) => error.fmt(f),
+            None => f.write_str(self.status.reason()),
+        }
+    }
+}
+
 impl<H> App<H> {
+    /// A request is refused.
+    #[cold]
+    pub(crate) fn refuse(&self, peer: SocketAddr, status: StatusCode, error: Option<Error>) {
+        self.refused.set(self.refused.get() + 1);
+        if let Some(tell) = &self.on_refusal {
+            tell(&Refusal { peer, status, error });
+        }
+    }
+
     /// The value of Date; the clock is read at most once a turn.
     pub(crate) fn date(&self) -> Ref<'_, Date> {
         let now = self.handle.now();

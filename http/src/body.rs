@@ -10,11 +10,14 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
+use squall_reactor::{Handle, Sleep, sleep_until};
 
 use crate::buffer::Window;
 use crate::chunked::{Decoded, Piece};
+use crate::deadline::later;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::protocol::{BodyReader, BodyState};
@@ -63,6 +66,11 @@ pub struct Body<'a> {
     pub(crate) progress: &'a Progress,
     /// Reads in a row that found something.
     pub(crate) in_a_row: u8,
+    pub(crate) handle: &'a Handle,
+    /// Bytes that were read for it, beyond those that came with the head.
+    pub(crate) received: u64,
+    /// Of a body that has had to wait.
+    pub(crate) pace: Option<Box<Pace>>,
 }
 
 /// Why a body could not be read.
@@ -173,7 +181,11 @@ impl Body<'_> {
         match self.stream.poll_read(cx, self.window.space()).map_err(BodyError::Io)? {
             Poll::Pending => {
                 self.in_a_row = 0;
-                Poll::Pending
+                let pace = self.pace.get_or_insert_with(Box::default);
+                pace.poll_late(cx, self.handle, self.limits, self.received).map(|()| {
+                    self.reader.fail(Error::BodyTimeout);
+                    Err(BodyError::Http(Error::BodyTimeout))
+                })
             }
             Poll::Ready(0) => {
                 self.reader.end_of_input();
@@ -181,9 +193,56 @@ impl Body<'_> {
             }
             Poll::Ready(n) => {
                 self.window.fill(n);
+                self.received += n as u64;
+                if let Some(pace) = &mut self.pace {
+                    pace.came(self.handle);
+                }
                 self.in_a_row += 1;
                 Poll::Ready(Ok(()))
             }
+        }
+    }
+}
+
+/// How long a client lets its body be waited for. Time in which the handler does not ask is its own.
+#[derive(Default)]
+pub(crate) struct Pace {
+    waited: Duration,
+    since: Option<Instant>,
+    deadline: Option<Sleep>,
+}
+
+impl Pace {
+    /// Nothing has come. Ready when the body is behind its minimum rate.
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        handle: &Handle,
+        limits: &Limits,
+        received: u64,
+    ) -> Poll<()> {
+        if limits.min_body_rate == 0 {
+            return Poll::Pending;
+        }
+        if self.since.is_none() {
+            let now = handle.now();
+            let earned = Duration::from_secs(received / u64::from(limits.min_body_rate));
+            let left = limits.body_grace.saturating_add(earned).saturating_sub(self.waited);
+            self.since = Some(now);
+            self.deadline.get_or_insert_with(|| sleep_until(now)).reset(later(now, left));
+        }
+        match &mut self.deadline {
+            Some(deadline) => deadline.poll_elapsed(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Bytes have come.
+    fn came(&mut self, handle: &Handle) {
+        if let (Some(since), Some(deadline)) = (self.since.take(), &mut self.deadline) {
+            self.waited += handle.now().saturating_duration_since(since);
+            // It must not wake the loop while the handler does something else (law 8).
+            deadline.disarm();
         }
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! The idle part is this future, written by hand: descriptor, registration, deadline. At the first byte
 //! it takes a slot and a workspace from the server's free lists, and gives them back when the
-//! exchange is over. Next: `server`.
+//! exchange is over; one that lingers has neither. Next: `server`.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
@@ -28,7 +31,14 @@ pub(crate) struct Service<F, M> {
     pub(crate) limits: Limits,
     pub(crate) handle: Handle,
     pub(crate) connections: Rc<Connections>,
+    /// Where lingering connections read what nobody wants: one for all.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
 }
+
+/// How long a closing connection may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
+/// What is read at once of what nobody wants.
+pub(crate) const SCRATCH_BYTES: usize = 16 << 10;
 
 /// One connection, as a task.
 pub(crate) struct Connection<F, M> {
@@ -36,6 +46,7 @@ pub(crate) struct Connection<F, M> {
     /// When an idle connection is closed.
     deadline: Sleep,
     service: Rc<Service<F, M>>,
+    peer: SocketAddr,
     /// Its place among the server's connections.
     key: usize,
 }
@@ -43,23 +54,34 @@ pub(crate) struct Connection<F, M> {
 enum Stage<F> {
     Idle(TcpStream),
     Busy(Slot<F>),
+    /// All is sent; what the client still sends is read and thrown away, so that no reset overtakes
+    /// the answer (RFC 9112, 9.6).
+    Lingering(TcpStream),
     Ended,
 }
 
 impl<F, M> Connection<F, M> {
     /// A connection that has just been accepted. Its first byte may take as long as that of any
-    /// later request.
-    pub(crate) fn new(service: &Rc<Service<F, M>>, stream: TcpStream) -> Self {
+    /// later request. `None` if its address has its share of connections: it is reset.
+    pub(crate) fn new(
+        service: &Rc<Service<F, M>>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<Self> {
+        let Some(key) = service.connections.open(peer.ip()) else {
+            let _ = stream.set_reset_on_close();
+            return None;
+        };
         let deadline = sleep_until(later(service.handle.now(), service.limits.idle_timeout));
-        let key = service.connections.open();
-        Self { stage: Stage::Idle(stream), deadline, service: Rc::clone(service), key }
+        let service = Rc::clone(service);
+        Some(Self { stage: Stage::Idle(stream), deadline, service, peer, key })
     }
 }
 
 impl<F, M> Future for Connection<F, M>
 where
     F: Future<Output = Finished>,
-    M: Fn(TcpStream, Box<Workspace>) -> F,
+    M: Fn(TcpStream, SocketAddr, Box<Workspace>) -> F,
 {
     type Output = ();
 
@@ -108,12 +130,31 @@ where
                     };
                     this.service.slots.give_slot(slot);
                     this.service.slots.give_space(finished.space);
-                    if finished.after != After::Idle {
-                        return Poll::Ready(());
-                    }
                     let now = this.service.handle.now();
-                    this.deadline.reset(later(now, this.service.limits.idle_timeout));
-                    this.stage = Stage::Idle(finished.stream);
+                    this.stage = match finished.after {
+                        After::Idle => {
+                            this.deadline.reset(later(now, this.service.limits.idle_timeout));
+                            Stage::Idle(finished.stream)
+                        }
+                        After::Linger if this.service.connections.begin_linger() => {
+                            this.deadline.reset(now + LINGER);
+                            Stage::Lingering(finished.stream)
+                        }
+                        After::Linger | After::Close | After::Reset => return Poll::Ready(()),
+                    };
+                }
+                Stage::Lingering(stream) => {
+                    let read = stream.poll_read(cx, &mut this.service.scratch.borrow_mut());
+                    this.stage = Stage::Lingering(stream);
+                    match read {
+                        // One that sends without end must not hold the loop (law 7).
+                        Poll::Ready(Ok(1..)) if this.deadline.poll_elapsed(cx).is_pending() => {
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(_) => return Poll::Ready(()),
+                        Poll::Pending => return this.deadline.poll_elapsed(cx),
+                    }
                 }
                 Stage::Ended => return Poll::Ready(()),
             }
@@ -123,12 +164,12 @@ where
 
 impl<F, M> Connection<F, M>
 where
-    M: Fn(TcpStream, Box<Workspace>) -> F,
+    M: Fn(TcpStream, SocketAddr, Box<Workspace>) -> F,
 {
     fn begin(&mut self, stream: TcpStream) {
         let mut slot = self.service.slots.take_slot();
         let space = self.service.slots.take_space(&self.service.limits);
-        slot.set(Some((self.service.make)(stream, space)));
+        slot.set(Some((self.service.make)(stream, self.peer, space)));
         self.stage = Stage::Busy(slot);
     }
 }
@@ -138,6 +179,7 @@ impl<F, M> Connection<F, M> {
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Idle(_) | Stage::Ended => {}
+            Stage::Lingering(_) => self.service.connections.end_linger(),
             Stage::Busy(slot) => {
                 let give = AssertUnwindSafe(|| self.service.slots.give_slot(slot));
                 // A panic in the drop of a handler's value: the slot is lost with it.

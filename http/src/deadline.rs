@@ -1,4 +1,4 @@
-//! Deadlines: a sum that cannot overflow, and a future that ends at one. Next: `send`.
+//! Deadlines: a sum that cannot overflow, and a future that ends at one. Next: `body`.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

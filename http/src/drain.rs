@@ -1,10 +1,13 @@
 //! The connections of a server: how many there are, and how they are woken for the end.
 //!
 //! Each open connection has a place with its task's waker; draining and aborting are a flag and a wake
-//! for all. Full servers let their listeners rest here. Next: `connection`.
+//! for all. Full servers let their listeners rest here, and no address has more than its share. Next: `connection`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::task::{Poll, Waker};
 
 use slab::Slab;
@@ -12,8 +15,12 @@ use squall_reactor::{Handle, Token};
 
 /// The connections of a server: how many, and how to wake them for the end.
 pub(crate) struct Connections {
-    open: RefCell<Slab<Option<Waker>>>,
+    open: RefCell<Slab<Place>>,
+    /// How many each address has.
+    by_address: RefCell<HashMap<Address, usize>>,
     max: usize,
+    max_per_address: usize,
+    lingering: Cell<usize>,
     draining: Cell<bool>,
     aborting: Cell<bool>,
     /// Listeners that rest until a connection closes.
@@ -21,11 +28,38 @@ pub(crate) struct Connections {
     emptied: RefCell<Option<Waker>>,
 }
 
+/// One connection.
+struct Place {
+    waker: Option<Waker>,
+    address: Address,
+}
+
+/// Whose connections are counted together: an IPv4 address, or the first 64 bits of an IPv6 one, for
+/// a host mostly has all of the rest (RFC 4291, 2.5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(u64);
+
+impl Address {
+    fn of(peer: IpAddr) -> Self {
+        match peer.to_canonical() {
+            // No address of a peer begins so: ff00::/8 is multicast.
+            IpAddr::V4(v4) => Self(0xffff_ffff << 32 | u64::from(u32::from(v4))),
+            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64),
+        }
+    }
+}
+
+/// Connections that may linger at once; beyond it they are closed.
+const MAX_LINGERING: usize = 1024;
+
 impl Connections {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             open: RefCell::default(),
+            by_address: RefCell::default(),
             max,
+            max_per_address,
+            lingering: Cell::new(0),
             draining: Cell::new(false),
             aborting: Cell::new(false),
             resting: RefCell::default(),
@@ -37,14 +71,28 @@ impl Connections {
         self.open.borrow().len()
     }
 
-    /// A place for a connection that has just been accepted.
-    pub(crate) fn open(&self) -> usize {
-        self.open.borrow_mut().insert(None)
+    /// A place for a connection that has just been accepted; `None` if its address has its share.
+    pub(crate) fn open(&self, peer: IpAddr) -> Option<usize> {
+        let address = Address::of(peer);
+        let mut by_address = self.by_address.borrow_mut();
+        let count = by_address.entry(address).or_insert(0);
+        if *count >= self.max_per_address {
+            return None;
+        }
+        *count += 1;
+        Some(self.open.borrow_mut().insert(Place { waker: None, address }))
     }
 
     /// Gives the place back.
     pub(crate) fn close(&self, key: usize) {
-        let waker = self.open.borrow_mut().try_remove(key);
+        let place = self.open.borrow_mut().try_remove(key);
+        let Some(Place { waker, address }) = place else { return };
+        if let Entry::Occupied(mut count) = self.by_address.borrow_mut().entry(address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         drop(waker);
         for (handle, token) in self.resting.take() {
             // A listener that has ended meanwhile needs no rest.
@@ -59,8 +107,8 @@ impl Connections {
 
     /// Keeps the task's waker, once.
     pub(crate) fn remember(&self, key: usize, waker: &Waker) {
-        if let Some(place @ None) = self.open.borrow_mut().get_mut(key) {
-            *place = Some(waker.clone());
+        if let Some(Place { waker: waker_of @ None, .. }) = self.open.borrow_mut().get_mut(key) {
+            *waker_of = Some(waker.clone());
         }
     }
 
@@ -93,9 +141,20 @@ impl Connections {
         self.open.borrow().len() >= self.max
     }
 
+    /// A connection begins to linger. False if too many do.
+    pub(crate) fn begin_linger(&self) -> bool {
+        let may = self.lingering.get() < MAX_LINGERING;
+        self.lingering.set(self.lingering.get() + usize::from(may));
+        may
+    }
+
+    pub(crate) fn end_linger(&self) {
+        self.lingering.set(self.lingering.get() - 1);
+    }
+
     fn wake_all(&self) {
         let wakers: Vec<Waker> =
-            self.open.borrow().iter().filter_map(|(_, waker)| waker.clone()).collect();
+            self.open.borrow().iter().filter_map(|(_, place)| place.waker.clone()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 

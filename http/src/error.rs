@@ -88,6 +88,7 @@ errors! {
     ChunkEnd BAD_REQUEST "RFC 9112, 7.1" "no CRLF after the data of a chunk",
     TrailersTooLarge REQUEST_HEADER_FIELDS_TOO_LARGE "RFC 9110, 5.4"
         "the trailer section is too large",
+    BodyTimeout REQUEST_TIMEOUT "RFC 9110, 15.5.9" "the request body came too slowly",
     BodyIncomplete BAD_REQUEST "RFC 9112, 8" "the connection ended before the body",
     // responses
     HeaderName INTERNAL_SERVER_ERROR "RFC 9110, 5.1" "a response header name is not a token",

@@ -4,11 +4,10 @@
 //! once for the whole batch. What it needs it was given and gives back, so it allocates nothing in
 //! the steady state. The decisions are `protocol`'s. Next: `drain`.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Instant;
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::yield_now;
@@ -21,15 +20,11 @@ use crate::method::Method;
 use crate::protocol::After;
 use crate::request::Request;
 use crate::response::Response;
-use crate::send::{MAX_OUT_BYTES, send_rest};
+use crate::send::{MAX_OUT_BYTES, Wire};
 use crate::slots::Workspace;
 
 /// Requests of one batch before the others get their turn (law 7).
 const BATCH: usize = 64;
-/// How long a closing connection may go on sending.
-const LINGER: Duration = Duration::from_secs(2);
-/// Connections that may linger at once; beyond it they are closed.
-const MAX_LINGERING: usize = 1024;
 
 /// An exchange gives everything back.
 pub(crate) struct Finished {
@@ -42,18 +37,24 @@ pub(crate) struct Finished {
 pub(crate) async fn exchange<H>(
     app: std::rc::Rc<App<H>>,
     stream: TcpStream,
+    peer: SocketAddr,
     mut space: Box<Workspace>,
 ) -> Finished
 where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
     // A failed write or read means that there is nobody to answer.
-    let after = app.batch(&stream, &mut space).await.unwrap_or(After::Reset);
+    let wire = Wire { stream: &stream, peer, write_timeout: app.limits.write_timeout };
+    let after = app.batch(&wire, &mut space).await.unwrap_or(After::Reset);
     match after {
         After::Idle => {}
-        After::Close => drop(stream.shutdown(Shutdown::Write)),
-        After::Linger => app.linger(&stream, &mut space).await,
+        After::Close | After::Linger => drop(stream.shutdown(Shutdown::Write)),
         After::Reset => drop(stream.set_reset_on_close()),
+    }
+    if after != After::Idle {
+        // What is unread has no meaning any more.
+        let unread = space.buffer.filled().len();
+        space.buffer.rejoin(unread, 0..0);
     }
     Finished { stream, space, after }
 }
@@ -69,39 +70,40 @@ impl<H> App<H>
 where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
-    async fn batch(&self, stream: &TcpStream, space: &mut Workspace) -> io::Result<After> {
+    async fn batch(&self, wire: &Wire<'_>, space: &mut Workspace) -> io::Result<After> {
         let mut answered = 0;
         loop {
-            let head = match self.hear(stream, space).await? {
+            let head = match self.hear(wire, space).await? {
                 Heard::Head(length) => length,
                 Heard::Nothing(after) => return Ok(after),
                 Heard::Wrong(error) => {
+                    self.refuse(wire.peer, error.status(), Some(error));
                     let is_head = space.parser.asks_by_head(space.buffer.filled());
                     let method = is_head.then_some(Method::Head);
                     let asked = Asked { method, ..Asked::UNKNOWN };
                     let _ = encode_error(&mut space.out, error, asked, &self.date());
-                    send_rest(stream, &mut space.out, false).await?;
+                    wire.send_rest(&mut space.out, false).await?;
                     return Ok(After::Linger);
                 }
             };
             self.requests.set(self.requests.get() + 1);
-            match self.answer(stream, space, head).await? {
+            match self.answer(wire, space, head).await? {
                 After::Idle => {}
                 after => return Ok(after),
             }
             answered += 1;
             if space.out.len() >= MAX_OUT_BYTES {
-                send_rest(stream, &mut space.out, false).await?;
+                wire.send_rest(&mut space.out, false).await?;
             }
             if answered % BATCH == 0 {
-                send_rest(stream, &mut space.out, false).await?;
+                wire.send_rest(&mut space.out, false).await?;
                 yield_now().await;
             }
         }
     }
 
     /// Reads until a head is whole. Before it waits it sends what has been answered.
-    async fn hear(&self, stream: &TcpStream, space: &mut Workspace) -> io::Result<Heard> {
+    async fn hear(&self, wire: &Wire<'_>, space: &mut Workspace) -> io::Result<Heard> {
         let mut begun = None;
         loop {
             if !space.buffer.is_empty() {
@@ -111,10 +113,10 @@ where
                     Err(error) => return Ok(Heard::Wrong(error)),
                 }
             }
-            send_rest(stream, &mut space.out, false).await?;
+            wire.send_rest(&mut space.out, false).await?;
             let read = match space.buffer.is_empty() {
                 // Nothing has begun: if nothing is there, the idle part waits, without a buffer.
-                true => match stream.try_read(space.buffer.space()) {
+                true => match wire.stream.try_read(space.buffer.space()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         return Ok(Heard::Nothing(After::Idle));
                     }
@@ -124,7 +126,7 @@ where
                 false => {
                     // A reading of its own: in a long turn the turn's is older than the bytes.
                     let begun = *begun.get_or_insert_with(Instant::now);
-                    let read = poll_fn(|cx| stream.poll_read(cx, space.buffer.space()));
+                    let read = poll_fn(|cx| wire.stream.poll_read(cx, space.buffer.space()));
                     match until(later(begun, self.limits.head_timeout), read).await {
                         Some(read) => read?,
                         None => return Ok(Heard::Wrong(Error::HeadTimeout)),
@@ -137,44 +139,5 @@ where
                 n => space.buffer.fill(n),
             }
         }
-    }
-
-    /// Ends sending, and reads until the client has ended too, for a short while.
-    async fn linger(&self, stream: &TcpStream, space: &mut Workspace) {
-        let lingering = Lingering::new(&self.lingering);
-        if stream.shutdown(Shutdown::Write).is_err() || self.lingering.get() > MAX_LINGERING {
-            return;
-        }
-        let deadline = self.handle.now() + LINGER;
-        // What is unread has no meaning any more.
-        let unread = space.buffer.filled().len();
-        space.buffer.rejoin(unread, 0..0);
-        let read_out = until(deadline, async {
-            loop {
-                match poll_fn(|cx| stream.poll_read(cx, space.buffer.space())).await {
-                    // One that sends without end must not hold the loop (law 7).
-                    Ok(1..) => yield_now().await,
-                    Ok(0) | Err(_) => return,
-                }
-            }
-        });
-        read_out.await;
-        drop(lingering);
-    }
-}
-
-/// Counts one connection that lingers.
-struct Lingering<'a>(&'a Cell<usize>);
-
-impl<'a> Lingering<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Lingering<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -49,6 +49,15 @@ pub struct Limits {
     /// for a slow loris sends a byte each; nginx has 60 s, Node 60 s, hyper 30 s if given a timer,
     /// Go none, Tornado one hour.
     pub head_timeout: Duration,
+    /// What a body may take beside its bytes: 10 s, else 408. Room for a slow start and for pauses.
+    pub body_grace: Duration,
+    /// Bytes a second that a body must have, on the whole, beyond its grace: 500, else 408; 0 is no
+    /// bound. Only the time in which the handler waits for the client counts. Apache's
+    /// mod_reqtimeout has 500, Kestrel 240, nginx 60 s between two reads, which is no bound.
+    pub min_body_rate: u32,
+    /// Without room for a byte of an answer: 30 s, then reset. The client has stopped reading, and
+    /// holds an answer's memory. nginx has 60 s between two writes, Node, Go and hyper none.
+    pub write_timeout: Duration,
     /// Without a byte of a next request, and before the first: 60 s, then closed without a word.
     /// Node has 5 s, nginx and aiohttp 75 s, Go none.
     pub idle_timeout: Duration,
@@ -75,6 +84,9 @@ impl Default for Limits {
             max_trailer_bytes: 4 << 10,
             max_trailers: 32,
             head_timeout: Duration::from_secs(10),
+            body_grace: Duration::from_secs(10),
+            min_body_rate: 500,
+            write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             max_drain_bytes: 64 << 10,
         }

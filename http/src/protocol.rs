@@ -72,6 +72,11 @@ impl<'a> BodyReader<'a> {
         result
     }
 
+    /// The body is given up.
+    pub fn fail(&mut self, error: Error) {
+        self.state = BodyState::Failed(error);
+    }
+
     /// The connection ended. True if that cuts the body short.
     pub fn end_of_input(&mut self) -> bool {
         let cut = matches!(self.state, BodyState::Length(_) | BodyState::Chunked);

@@ -13,7 +13,6 @@ mod field;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 
 use crate::grammar::is_authority;
@@ -79,10 +78,8 @@ pub enum Family {
 /// use squall_http::{Request, Response};
 ///
 /// async fn hello(proxies: &TrustedProxies, request: &mut Request<'_>) -> Response {
-///     match proxies.client(request) {
-///         Ok(client) => Response::text(format!("{} by {:?}\n", client.ip, client.scheme)),
-///         Err(error) => Response::text(format!("you have left: {error}\n")),
-///     }
+///     let client = proxies.client(request);
+///     Response::text(format!("{} by {:?}\n", client.ip, client.scheme))
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,14 +125,8 @@ impl TrustedProxies {
     }
 
     /// The client of a request.
-    ///
-    /// # System calls
-    /// One `getpeername`.
-    ///
-    /// # Errors
-    /// Those of [`Request::peer_addr`].
-    pub fn client<'a>(&self, request: &Request<'a>) -> io::Result<Client<'a>> {
-        Ok(self.resolve(request.peer_addr()?.ip(), request.host(), request.headers()))
+    pub fn client<'a>(&self, request: &Request<'a>) -> Client<'a> {
+        self.resolve(request.peer_addr().ip(), request.host(), request.headers())
     }
 
     /// The client of a request with these fields, for `host`, from `peer`. It is a pure function.

@@ -3,7 +3,6 @@
 //! Nothing is copied; names and values are bytes, as they were sent. Next: `response`.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -28,6 +27,7 @@ use crate::method::Method;
 pub struct Request<'a> {
     pub(crate) head: RequestHead<'a>,
     pub(crate) method: Method,
+    pub(crate) peer: SocketAddr,
     pub(crate) body: Body<'a>,
     /// What the router took out of the path.
     pub(crate) params: Vec<(Rc<str>, Range<usize>)>,
@@ -86,15 +86,10 @@ impl<'a> Request<'a> {
         std::str::from_utf8(self.path().get(place.clone())?).ok()
     }
 
-    /// The address of the other end of the connection: a proxy's, if there is one between.
-    ///
-    /// # System calls
-    /// One `getpeername`.
-    ///
-    /// # Errors
-    /// Those of getpeername(2): the client may have left.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.body.stream.peer_addr()
+    /// The address of the other end of the connection, as accept(2) gave it: a proxy's, if there is one
+    /// between.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
     }
 }
 

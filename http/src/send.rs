@@ -1,18 +1,21 @@
 //! Sending: what has been answered, and contents, as fast as the client takes them.
 //!
 //! Small contents are copied behind their head and leave with it; larger ones leave beside it in one
-//! vectored write; those that are made as they are sent fill the batch's buffer piece by piece. Next:
-//! `app`.
+//! vectored write; those that are made as they are sent fill the batch's buffer piece by piece. A client
+//! that takes nothing for too long is given up. Next: `app`.
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
-use squall_reactor::{Side, yield_now};
+use squall_reactor::{Side, sleep_until, yield_now};
 
 use crate::body::{Content, Produce};
+use crate::deadline::later;
 use crate::encode::{LAST_CHUNK, Transfer, begin_chunk, end_chunk};
 
 /// Answers that wait for their batch to end; beyond this they are sent.
@@ -20,19 +23,50 @@ pub(crate) const MAX_OUT_BYTES: usize = 64 << 10;
 /// Content up to here is copied behind its head and sent with it: cheaper than a second buffer.
 pub(crate) const COPY_BYTES: usize = 4 << 10;
 
-/// Sends all of `out`, and empties it.
-pub(crate) async fn send_rest(stream: &TcpStream, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
-    let mut sent = 0;
-    while sent < out.len() {
-        sent += poll_fn(|cx| stream.poll_send(cx, &out[sent..], more)).await?;
+/// The way to one client.
+#[derive(Debug)]
+pub(crate) struct Wire<'a> {
+    pub(crate) stream: &'a TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// How long the client may take nothing while there is something to send.
+    pub(crate) write_timeout: Duration,
+}
+
+impl Wire<'_> {
+    /// Sends all of `out`, and empties it.
+    pub(crate) async fn send_rest(&self, out: &mut Vec<u8>, more: bool) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < out.len() {
+            sent += self.in_time(|cx| self.stream.poll_send(cx, &out[sent..], more)).await?;
+        }
+        out.clear();
+        Ok(())
     }
-    out.clear();
-    Ok(())
+
+    /// A write, which fails if the client has made no room for it in time. The clock is read and a
+    /// timer armed only if it has to wait.
+    async fn in_time<R>(
+        &self,
+        mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        let written = poll_fn(|cx| Poll::Ready(write(cx))).await;
+        if let Poll::Ready(written) = written {
+            return written;
+        }
+        let mut deadline = sleep_until(later(Instant::now(), self.write_timeout));
+        poll_fn(|cx| match write(cx) {
+            Poll::Pending => {
+                deadline.poll_elapsed(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+            written => written,
+        })
+        .await
+    }
 }
 
 /// Puts the content behind its head. False if it is not what the head has promised.
 pub(crate) async fn send_content(
-    stream: &TcpStream,
+    wire: &Wire<'_>,
     out: &mut Vec<u8>,
     content: Content,
     transfer: Transfer,
@@ -44,7 +78,7 @@ pub(crate) async fn send_content(
             Ok(true)
         }
         (Content::Bytes(bytes), _) => {
-            send_both(stream, out, &bytes).await?;
+            send_both(wire, out, &bytes).await?;
             Ok(true)
         }
         (Content::Produced(_, mut producer), transfer) => {
@@ -55,7 +89,7 @@ pub(crate) async fn send_content(
             let mut unyielded = 0;
             loop {
                 let chunked = transfer == Transfer::Chunked;
-                let Some((made, go_on)) = next_piece(stream, out, &mut *producer, chunked).await?
+                let Some((made, go_on)) = next_piece(wire, out, &mut *producer, chunked).await?
                 else {
                     return Ok(false);
                 };
@@ -69,7 +103,7 @@ pub(crate) async fn send_content(
                 }
                 if out.len() >= COPY_BYTES * 4 {
                     unyielded += out.len();
-                    send_rest(stream, out, false).await?;
+                    wire.send_rest(out, false).await?;
                 }
                 if unyielded >= MAX_OUT_BYTES {
                     // A client that reads as fast as this must not hold the loop (law 7).
@@ -91,7 +125,7 @@ pub(crate) async fn send_content(
 /// failed. While it has none, what was made before is sent, and a reset ends the wait: the client
 /// has left, and will not be told by a write, since there is none.
 async fn next_piece(
-    stream: &TcpStream,
+    wire: &Wire<'_>,
     out: &mut Vec<u8>,
     producer: &mut dyn Produce,
     chunked: bool,
@@ -105,11 +139,12 @@ async fn next_piece(
     let mut produced = poll_fn(|cx| Poll::Ready(produce_caught(producer, cx, out))).await;
     if produced.is_pending() {
         out.truncate(before);
-        send_rest(stream, out, false).await?;
+        wire.send_rest(out, false).await?;
         (_, chunk, start) = begin(out);
         produced = Poll::Ready(
             poll_fn(|cx| match produce_caught(producer, cx, out) {
-                Poll::Pending => stream
+                Poll::Pending => wire
+                    .stream
                     .poll_ready(cx, Side::HungUp)
                     .map(|_| Err(io::ErrorKind::ConnectionReset.into())),
                 produced => produced,
@@ -126,17 +161,17 @@ async fn next_piece(
 }
 
 /// Sends `out` and `bytes` without copying the second behind the first.
-async fn send_both(stream: &TcpStream, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+async fn send_both(wire: &Wire<'_>, out: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
     let mut sent = 0;
     let total = out.len() + bytes.len();
     while sent < total {
-        sent += poll_fn(|cx| {
+        let write = |cx: &mut Context<'_>| {
             let first = out.get(sent..).unwrap_or_default();
             let second = &bytes[sent.saturating_sub(out.len())..];
             let bufs = [io::IoSlice::new(first), io::IoSlice::new(second)];
-            stream.poll_write_vectored(cx, &bufs)
-        })
-        .await?;
+            wire.stream.poll_write_vectored(cx, &bufs)
+        };
+        sent += wire.in_time(write).await?;
     }
     out.clear();
     Ok(())

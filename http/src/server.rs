@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
-use crate::app::App;
-use crate::connection::{Connection, Service};
+use crate::app::{App, Refusal};
+use crate::connection::{Connection, SCRATCH_BYTES, Service};
 use crate::date::Date;
 use crate::drain::Connections;
 use crate::exchange::exchange;
@@ -29,6 +29,8 @@ use crate::watch::Fin;
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections of one server at once, by default.
 const MAX_CONNECTIONS: usize = 65_536;
+/// Connections of one address at once, by default: a proxy is one address.
+const MAX_PER_ADDRESS: usize = 16_384;
 
 /// Builds a server around one handler: an async function from request to response.
 ///
@@ -64,6 +66,8 @@ pub struct Server<H> {
     limits: Limits,
     fin: Fin,
     max_connections: usize,
+    max_per_address: usize,
+    on_refusal: Option<Box<dyn Fn(&Refusal)>>,
     sockets: Vec<std::net::TcpListener>,
     stats: ServerStats,
 }
@@ -79,6 +83,8 @@ where
             limits: Limits::default(),
             fin: Fin::default(),
             max_connections: MAX_CONNECTIONS,
+            max_per_address: MAX_PER_ADDRESS,
+            on_refusal: None,
             sockets: Vec::new(),
             stats: ServerStats::default(),
         }
@@ -103,6 +109,23 @@ where
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
+        self
+    }
+
+    /// Connections of one address at once, at least 1 (default 16,384: a proxy is one address). Further
+    /// ones are accepted and reset: they cannot be left in the accept backlog, where they would stand
+    /// before everybody else's. An IPv6 address counts with all that share its first 64 bits.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.max_per_address = count.max(1);
+        self
+    }
+
+    /// Tells `tell` of each request that is refused before any handler sees it, so that it can be
+    /// logged or counted: an access log wraps a handler, and never hears of these.
+    #[must_use]
+    pub fn on_refusal(mut self, tell: impl Fn(&Refusal) + 'static) -> Self {
+        self.on_refusal = Some(Box::new(tell));
         self
     }
 
@@ -135,25 +158,29 @@ where
             draining: Cell::new(false),
             requests: Cell::new(0),
             cancelled: Cell::new(0),
-            lingering: Cell::new(0),
+            refused: Cell::new(0),
+            on_refusal: self.on_refusal,
             date: RefCell::new((Date::new(0), Instant::now() - Duration::from_nanos(1))),
         });
-        let connections = Rc::new(Connections::new(self.max_connections));
+        let connections = Rc::new(Connections::new(self.max_connections, self.max_per_address));
         let counts = Rc::clone(&app) as Rc<dyn Counts>;
         self.stats.servers.borrow_mut().push((Rc::downgrade(&counts), Rc::downgrade(&connections)));
         let service = Rc::new(Service {
-            make: move |stream, space| exchange(Rc::clone(&app), stream, space),
+            make: move |stream, peer, space| exchange(Rc::clone(&app), stream, peer, space),
             slots: Slots::new(),
             limits: self.limits,
             handle: handle.clone(),
             connections: Rc::clone(&connections),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
         });
         let mut listeners = Vec::new();
         for socket in self.sockets {
             let spawner = handle.clone();
             let service = Rc::clone(&service);
-            let spawn = move |stream: TcpStream| {
-                spawner.spawn_detached(Connection::new(&service, stream));
+            let spawn = move |stream: TcpStream, peer: SocketAddr| {
+                if let Some(connection) = Connection::new(&service, stream, peer) {
+                    spawner.spawn_detached(connection);
+                }
             };
             listeners.push(listen(handle, socket, &connections, spawn)?);
         }
@@ -288,6 +315,11 @@ impl ServerStats {
         self.sum(|counts| counts.cancelled())
     }
 
+    /// Requests that were refused before any handler saw them.
+    pub fn refused(&self) -> u64 {
+        self.sum(|counts| counts.refused())
+    }
+
     fn sum(&self, figure: impl Fn(&dyn Counts) -> u64) -> u64 {
         let servers = self.servers.borrow();
         servers.iter().filter_map(|(counts, _)| Some(figure(&*counts.upgrade()?))).sum()
@@ -300,6 +332,7 @@ impl fmt::Debug for ServerStats {
             .field("connections", &self.connections())
             .field("requests", &self.requests())
             .field("cancelled", &self.cancelled())
+            .field("refused", &self.refused())
             .finish()
     }
 }
@@ -308,6 +341,7 @@ impl fmt::Debug for ServerStats {
 trait Counts {
     fn requests(&self) -> u64;
     fn cancelled(&self) -> u64;
+    fn refused(&self) -> u64;
     fn drain(&self);
 }
 
@@ -320,6 +354,10 @@ impl<H> Counts for App<H> {
         self.cancelled.get()
     }
 
+    fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+
     fn drain(&self) {
         self.draining.set(true);
     }
@@ -330,7 +368,7 @@ fn listen(
     handle: &Handle,
     socket: std::net::TcpListener,
     connections: &Rc<Connections>,
-    spawn: impl Fn(TcpStream) + 'static,
+    spawn: impl Fn(TcpStream, SocketAddr) + 'static,
 ) -> squall_reactor::Result<Registration<TcpListener>> {
     let os = |call| move |source| squall_reactor::Error::Os { call, source };
     let listener = TcpListener::from_std(socket).map_err(os("fcntl"))?;
@@ -343,8 +381,8 @@ fn listen(
             return Next::Pause.progress(true);
         }
         match listener.try_accept() {
-            Ok((stream, _peer)) => {
-                spawn(stream);
+            Ok((stream, peer)) => {
+                spawn(stream, peer);
                 Next::Wait.progress(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait.progress(false),

@@ -2,7 +2,7 @@
 //!
 //! The future of an exchange lives in a pinned slot, which is set and emptied (`Pin::set`) and never
 //! freed while the list is short; so a request allocates nothing, and an idle connection holds
-//! neither a buffer nor the handler's future. Next: `body`.
+//! neither a buffer nor the handler's future. Next: `deadline`.
 
 use std::cell::RefCell;
 use std::pin::Pin;

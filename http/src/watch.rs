@@ -2,7 +2,7 @@
 //!
 //! A reset is certain (HUP or ERR). A FIN is not: the client may only have finished sending. It is judged
 //! once the request's body has been read to its end and nothing else is unread (RFC 9112, 9.6), and
-//! then as the server was told ([`Fin`]). An answer that has begun is never cut. Next: `deadline`.
+//! then as the server was told ([`Fin`]). An answer that has begun is never cut. Next: `send`.
 
 use std::task::{Context, Poll};
 

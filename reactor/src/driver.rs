@@ -65,7 +65,7 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
-        self.end_embedded_sleep();
+        self.end_rest();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
@@ -91,10 +91,14 @@ impl Local {
             self.trace_span(What::Wait { slept: may_sleep }, before, now);
         }
         match result {
-            Ok(()) => Ok(may_sleep),
+            Ok(()) => {
+                self.host.more.set(events.iter().count() == events.capacity());
+                Ok(may_sleep)
+            }
             // A signal: its handler may have made something ready, so the turn goes on.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
                 events.clear();
+                self.host.more.set(true);
                 Ok(false)
             }
             Err(error) => Err(Error::Os { call: "epoll_wait", source: error }),

@@ -140,6 +140,8 @@ impl Local {
         let cell = &mut tasks[token.index()];
         cell.future = Some(future);
         cell.waker = Some(waker);
+        drop(tasks);
+        self.added();
         token
     }
 

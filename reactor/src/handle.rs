@@ -189,6 +189,7 @@ impl Handle {
         let callback = Token { slot, serial };
         let job = Job::new(Kind::Timer, callback);
         let key = self.local.state.borrow_mut().add_timer(tick, job);
+        self.local.added();
         Ok(Timer { key, callback })
     }
 

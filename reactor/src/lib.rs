@@ -64,6 +64,7 @@ mod trace;
 mod observers;
 mod shared;
 mod local;
+mod hosted;
 mod observe;
 mod callbacks;
 mod executor;

@@ -5,7 +5,7 @@
 //! runs**. User code is a callback, a future's poll, the drop of either, and each method of a foreign
 //! waker. So: take out, let go of the borrow, run, put back if the key is still alive.
 //!
-//! Other threads know only `shared`. Next: `observe`.
+//! Other threads know only `shared`. Next: `hosted`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -58,6 +58,19 @@ pub(crate) struct TimerCell {
     pub(crate) callback: Box<dyn FnOnce()>,
 }
 
+/// What a loop knows of the one that hosts it; see `hosted`.
+#[derive(Default)]
+pub(crate) struct Host {
+    /// The descriptor was lent: somebody may sleep on it.
+    pub(crate) lent: Cell<bool>,
+    /// Between two turns, and nobody has called the host yet: the wake-up protocol says `SLEEPING`.
+    pub(crate) asleep: Cell<bool>,
+    /// The kernel has more than the last turn took, or may have.
+    pub(crate) more: Cell<bool>,
+    /// The earliest timer that the host knows of; `u64::MAX` for none.
+    pub(crate) told_tick: Cell<u64>,
+}
+
 /// What a waker is, by its pointers: a wrapper may share the data, but then its table is another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -102,8 +115,7 @@ pub(crate) struct Local {
     pub(crate) achieved: Cell<u64>,
     /// The same, when the poll of the running task began.
     pub(crate) achieved_before: Cell<u64>,
-    /// The embedding loop may sleep, and the wake-up protocol says so.
-    embedded_sleep: Cell<bool>,
+    pub(crate) host: Host,
     /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
     pub(crate) unsettled: Cell<Option<u64>>,
     /// The crate's own I/O made progress during the callback that runs.
@@ -146,7 +158,7 @@ impl Local {
             running: Cell::new(None),
             achieved: Cell::new(0),
             achieved_before: Cell::new(0),
-            embedded_sleep: Cell::new(false),
+            host: Host::default(),
             unsettled: Cell::new(None),
             touched: Cell::new(false),
             observers,
@@ -241,6 +253,11 @@ impl Local {
         selector::duplicate(poll).map_err(Error::os("fcntl(F_DUPFD_CLOEXEC)"))
     }
 
+    /// True if the next wait would report something.
+    pub(crate) fn kernel_has_reports(&self) -> bool {
+        self.poll.borrow().as_ref().is_some_and(selector::has_reports)
+    }
+
     /// The next message, if any.
     pub(crate) fn receive(&self) -> Option<Message> {
         self.receiver.borrow().try_recv().ok()
@@ -258,23 +275,7 @@ impl Local {
 
     /// See `Wakeup::awake`.
     pub(crate) fn awake(&self) {
-        self.embedded_sleep.set(false);
         self.shared.borrow().wakeup.awake();
-    }
-
-    /// A loop that embeds this one is about to sleep on the epoll's descriptor: from here on a
-    /// message is written to the eventfd. False if there is mail already.
-    pub(crate) fn try_embedded_sleep(&self) -> bool {
-        let sleeps = self.embedded_sleep.get() || (self.mail() == 0 && self.try_sleep());
-        self.embedded_sleep.set(sleeps);
-        sleeps && self.mail() == 0
-    }
-
-    /// The turn begins: the embedding loop is back.
-    pub(crate) fn end_embedded_sleep(&self) {
-        if self.embedded_sleep.get() {
-            self.awake();
-        }
     }
 
     // The clock.
@@ -367,6 +368,7 @@ impl Local {
             }
         }
         drop(callback);
+        self.added();
         true
     }
 
@@ -379,6 +381,7 @@ impl Local {
         self.born.set(shared.born);
         drop(self.poll.replace(Some(poll)));
         drop(self.shared.replace(shared));
+        self.forget_host();
         // `ManuallyDrop`: the old receiver is leaked.
         let _leaked = self.receiver.replace(ManuallyDrop::new(receiver));
         Ok(())
@@ -452,14 +455,16 @@ impl Drop for Local {
     }
 }
 
-/// Restores the thread's former reactor.
+/// Restores the thread's former reactor; this one is between two turns then.
 pub(crate) struct Entered(Option<Rc<Local>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let former = self.0.take();
         let ours = CURRENT.try_with(|current| current.replace(former));
-        drop(ours);
+        if let Ok(Some(ours)) = ours {
+            ours.rest();
+        }
     }
 }
 

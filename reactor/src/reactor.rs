@@ -271,16 +271,10 @@ impl Reactor {
     }
 
     /// Until when a loop that embeds this one may sleep on its descriptor ([`AsFd`]); `None`: until
-    /// that is readable. To be asked before each such sleep: from here until the next
-    /// [`turn`](Self::turn) a call by another thread makes the descriptor readable (law 9).
+    /// that is readable. To be asked after each [`turn`](Self::turn); a timer that the own thread
+    /// arms later, and that is due before, makes the descriptor readable.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let busy = self.local.state.borrow().is_busy();
-        if busy || !self.local.try_embedded_sleep() {
-            return Some(Instant::now());
-        }
-        let state = self.local.state.borrow();
-        let now = Instant::now();
-        state.wheel.next_deadline().and_then(|tick| now.checked_add(self.local.until(tick, now)))
+        self.local.host_deadline()
     }
 
     /// The counters.
@@ -303,6 +297,7 @@ impl Reactor {
         if self.local.turning.get() {
             return Err(Error::Nested);
         }
+        self.local.end_rest();
         Ok(self.local.enter())
     }
 
@@ -340,17 +335,28 @@ impl Reactor {
 }
 
 impl AsFd for Reactor {
-    /// The epoll's descriptor: readable when the kernel has something to report, or after
-    /// [`next_deadline`](Reactor::next_deadline) another thread. To embed the loop, wait for it and
-    /// for the deadline, and call [`turn`](Reactor::turn) with a limit of zero.
+    /// The epoll's descriptor, to embed the loop in another one: wait for it, and for
+    /// [`next_deadline`](Reactor::next_deadline), and call [`turn`](Reactor::turn) with a limit of
+    /// zero.
+    ///
+    /// From the first call on it is readable between two turns as soon as there is something to do:
+    /// a report of the kernel, what the last turn left over, a call or a wake-up by another thread,
+    /// what this thread spawned or resumed, a timer that is due before the deadline that was told.
+    /// A host that hears only of changes (epoll's edge, so tokio's `AsyncFd`) must call `turn` again
+    /// until it has run nothing: a level-triggered source that is still ready is no change.
+    ///
+    /// # System calls
+    /// None. Between two turns at most one `write` to the eventfd, however much is added (law 9).
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.local.lend();
         self.fd.as_fd()
     }
 }
 
 impl AsRawFd for Reactor {
+    /// The number of [`as_fd`](AsFd::as_fd)'s descriptor, and all that is said there.
     fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 

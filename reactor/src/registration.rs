@@ -315,6 +315,7 @@ impl Local {
     pub(crate) fn resume(&self, token: Token) -> Result<()> {
         self.check()?;
         let order = self.state.borrow_mut().resume(token).ok_or(Error::Ended)?;
+        self.added();
         self.carry_out_again(order)
     }
 }

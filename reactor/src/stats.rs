@@ -1,7 +1,8 @@
 //! Counters with one writer and any number of readers.
 //!
 //! Only the loop's own thread writes, so an increment is a load and a store (a quarter of a
-//! nanosecond) and needs no atomic read-modify-write. Next: `spin`.
+//! nanosecond) and needs no atomic read-modify-write. The one exception counts system calls of
+//! other threads. Next: `spin`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,6 +14,11 @@ impl Counter {
     /// Adds; only the loop's thread may.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds, from any thread.
+    pub(crate) fn add_anywhere(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
     }
 
     pub(crate) fn value(&self) -> u64 {
@@ -69,6 +75,8 @@ counters! {
     timers_fired,
     /// Remote calls run.
     remote_calls,
+    /// Writes to the eventfd, by whoever woke the loop (law 9).
+    eventfd_writes,
     /// Sources registered now.
     sources,
     /// Tasks alive now.

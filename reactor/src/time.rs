@@ -235,7 +235,9 @@ impl Arming {
     /// Moves the deadline; false if it has fired.
     pub(crate) fn reset(self, local: &Local, deadline: Instant) -> bool {
         let tick = local.deadline_tick(deadline);
-        local.state.borrow_mut().wheel.reset(self.key, tick)
+        let stands = local.state.borrow_mut().wheel.reset(self.key, tick);
+        local.added();
+        stands
     }
 
     pub(crate) fn cancel(self, local: &Local) {

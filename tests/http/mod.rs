@@ -8,6 +8,7 @@
 // Each binary compiles this file and uses a part of it.
 #![allow(dead_code)]
 
+pub mod running;
 pub mod scene;
 pub mod service;
 
@@ -139,7 +140,11 @@ pub struct Client {
 
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE).expect("the server listens");
+        Self::over(TcpStream::connect_timeout(&addr, PATIENCE).expect("the server listens"))
+    }
+
+    /// A client on a connection that is there already.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("a TCP socket");

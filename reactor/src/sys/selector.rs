@@ -95,6 +95,15 @@ pub(crate) fn duplicate(poll: &mio::Poll) -> io::Result<OwnedFd> {
     unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) }.try_clone_to_owned()
 }
 
+/// True if the next wait would report something. On an epoll, poll(2) looks and takes nothing.
+pub(crate) fn has_reports(poll: &mio::Poll) -> bool {
+    let mut one = libc::pollfd { fd: poll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, which lives until the call returns.
+    let n = unsafe { libc::poll(&raw mut one, 1, 0) };
+    // An error: to look once more is harmless, to miss a report is not.
+    n != 0
+}
+
 /// What mio tells of the kernel's report. `is_readable` includes PRI, so an urgent byte alone sets
 /// READ too. HUP shows as an end in both directions; what mio calls the end of writing alone is an
 /// ERR, which WouldBlock takes back (law 3), where a hang-up would stay for ever.

@@ -102,7 +102,7 @@ pub use registration::{Ready, Registration};
 pub use remote::Remote;
 pub use signals::Signals;
 pub use snapshot::Snapshot;
-pub use spin::{SpinPolicy, SpinReport};
+pub use spin::{SpinPolicy, SpinReport, Spinner};
 pub use stats::Stats;
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};

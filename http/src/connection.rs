@@ -23,9 +23,6 @@ use crate::limits::Limits;
 use crate::protocol::After;
 use crate::slots::{Slot, Slots, Workspace};
 
-/// How long a drain waits for the first request of a connection.
-const FRESH: Duration = Duration::from_millis(500);
-
 /// What makes exchanges, and keeps what they work with.
 pub(crate) struct Service<F, M> {
     /// Makes the future of an exchange.
@@ -38,6 +35,8 @@ pub(crate) struct Service<F, M> {
     pub(crate) scratch: RefCell<Box<[u8]>>,
 }
 
+/// How long a drain waits for the first request of a connection.
+const FRESH: Duration = Duration::from_millis(500);
 /// How long a closing connection may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read at once of what nobody wants.
@@ -59,6 +58,8 @@ pub(crate) struct Connection<F, M> {
 enum Stage<F> {
     Idle(TcpStream),
     Busy(Slot<F>),
+    /// It speaks another protocol.
+    HandedOver(Pin<Box<dyn Future<Output = ()>>>),
     /// All is sent; what the client still sends is read and thrown away, so that no reset overtakes
     /// the answer (RFC 9112, 9.6).
     Lingering(TcpStream),
@@ -137,21 +138,37 @@ where
                             return Poll::Ready(());
                         }
                     };
+                    let Finished { stream, mut space, after, asked } = finished;
+                    let handover =
+                        space.handover.take().map(|speak| (speak, space.buffer.take_rest()));
                     this.service.slots.give_slot(slot);
-                    this.service.slots.give_space(finished.space);
-                    this.fresh &= !finished.asked;
+                    this.service.slots.give_space(space);
+                    this.fresh &= !asked;
                     let now = this.service.handle.now();
-                    this.stage = match finished.after {
-                        After::Idle => {
+                    this.stage = match (after, handover) {
+                        (_, Some((speak, read))) => {
+                            this.deadline.disarm();
+                            Stage::HandedOver(speak(stream, read))
+                        }
+                        (After::Idle, _) => {
                             this.deadline.reset(later(now, this.service.limits.idle_timeout));
-                            Stage::Idle(finished.stream)
+                            Stage::Idle(stream)
                         }
-                        After::Linger if this.service.connections.begin_linger() => {
+                        (After::Linger, _) if this.service.connections.begin_linger() => {
                             this.deadline.reset(now + LINGER);
-                            Stage::Lingering(finished.stream)
+                            Stage::Lingering(stream)
                         }
-                        After::Linger | After::Close | After::Reset => return Poll::Ready(()),
+                        (_, None) => return Poll::Ready(()),
                     };
+                }
+                Stage::HandedOver(mut speaking) => {
+                    let polled = catch_unwind(AssertUnwindSafe(|| speaking.as_mut().poll(cx)));
+                    this.stage = Stage::HandedOver(speaking);
+                    if let Ok(Poll::Pending) = polled {
+                        return Poll::Pending;
+                    }
+                    this.abort();
+                    return Poll::Ready(());
                 }
                 Stage::Lingering(stream) => {
                     let read = stream.poll_read(cx, &mut this.service.scratch.borrow_mut());
@@ -194,10 +211,14 @@ impl<F, M> Connection<F, M> {
         }
     }
 
-    /// The server's patience is over.
+    /// Drops what is still going on.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Idle(_) | Stage::Ended => {}
+            Stage::HandedOver(speaking) => {
+                // What it holds may panic in its drop.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(speaking)));
+            }
             Stage::Lingering(_) => self.service.connections.end_linger(),
             Stage::Busy(slot) => {
                 let give = AssertUnwindSafe(|| self.service.slots.give_slot(slot));

@@ -50,11 +50,11 @@ where
     let wire = Wire { stream: &stream, peer, write_timeout: app.limits.write_timeout };
     let after = app.batch(&wire, &mut space, &mut answered).await.unwrap_or(After::Reset);
     match after {
-        After::Idle => {}
+        After::Idle | After::Handover => {}
         After::Close | After::Linger => drop(stream.shutdown(Shutdown::Write)),
         After::Reset => drop(stream.set_reset_on_close()),
     }
-    if after != After::Idle {
+    if !matches!(after, After::Idle | After::Handover) {
         // What is unread has no meaning any more.
         let unread = space.buffer.filled().len();
         space.buffer.rejoin(unread, 0..0);

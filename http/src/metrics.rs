@@ -147,6 +147,11 @@ impl Metrics {
             "requests whose client left before an answer",
             stats.cancelled(),
         )
+        .counter(
+            "squall_http_refused_total",
+            "requests that were refused before any handler saw them",
+            stats.refused(),
+        )
     }
 
     /// Answers by status, `squall_http_answers_total`.

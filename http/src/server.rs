@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
-use crate::app::{App, Refusal};
+use crate::app::{App, OnRefusal, Refusal};
 use crate::connection::{Connection, SCRATCH_BYTES, Service};
 use crate::date::Date;
 use crate::drain::Connections;
@@ -31,6 +31,10 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 65_536;
 /// Connections of one address at once, by default: a proxy is one address.
 const MAX_PER_ADDRESS: usize = 16_384;
+
+/// What the kernel takes of an answer beyond what is on its way: a slow reader holds no megabytes of
+/// it, and none are made for it before others have had their turn.
+const MAX_UNSENT_BYTES: u32 = 256 << 10;
 
 /// Builds a server around one handler: an async function from request to response.
 ///
@@ -67,7 +71,7 @@ pub struct Server<H> {
     fin: Fin,
     max_connections: usize,
     max_per_address: usize,
-    on_refusal: Option<Box<dyn Fn(&Refusal)>>,
+    on_refusal: Option<OnRefusal>,
     sockets: Vec<std::net::TcpListener>,
     stats: ServerStats,
 }
@@ -434,6 +438,7 @@ fn listen(
     let listener = TcpListener::from_std(socket).map_err(os("fcntl"))?;
     // The accepted sockets inherit it (tcp(7)).
     listener.set_nodelay(true).map_err(os("setsockopt"))?;
+    listener.set_unsent_limit(MAX_UNSENT_BYTES).map_err(os("setsockopt"))?;
     let (own, connections) = (handle.clone(), Rc::clone(connections));
     let accept = move |listener: &TcpListener, ready: squall_reactor::Ready| {
         if connections.is_full() {

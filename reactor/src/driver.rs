@@ -66,7 +66,6 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
-        self.end_rest();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.

@@ -93,6 +93,19 @@ impl TcpListener {
         socket::set_nodelay(self.as_fd(), on)
     }
 
+    /// Bounds what the kernel takes for a connection and has not yet sent (TCP_NOTSENT_LOWAT, tcp(7)), on
+    /// the listener and so on what it accepts. Without it the send buffer grows to megabytes, which a
+    /// client that stops reading then holds.
+    ///
+    /// # System calls
+    /// One `setsockopt`; none elsewhere than on Linux, where it does nothing.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_unsent_limit(&self, bytes: u32) -> io::Result<()> {
+        socket::set_unsent_limit(self.as_fd(), bytes)
+    }
+
     /// Waits for a connection.
     ///
     /// # System calls

@@ -23,9 +23,6 @@ use crate::limits::Limits;
 use crate::protocol::After;
 use crate::slots::{Slot, Slots, Workspace};
 
-/// How long a drain waits for the first request of a connection.
-const FRESH: Duration = Duration::from_millis(500);
-
 /// What makes exchanges, and keeps what they work with.
 pub(crate) struct Service<F, M> {
     /// Makes the future of an exchange.
@@ -38,6 +35,8 @@ pub(crate) struct Service<F, M> {
     pub(crate) scratch: RefCell<Box<[u8]>>,
 }
 
+/// How long a drain waits for the first request of a connection.
+const FRESH: Duration = Duration::from_millis(500);
 /// How long a closing connection may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read at once of what nobody wants.

@@ -103,7 +103,7 @@ pub use remote::Remote;
 pub use signals::Signals;
 pub use snapshot::Snapshot;
 pub use spin::{SpinPolicy, SpinReport, Spinner};
-pub use stats::Stats;
+pub use stats::{Lag, Stats};
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};
 pub use token::Token;

@@ -1,6 +1,6 @@
 //! A strict and fast HTTP/1.1 server on `squall-reactor`.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 pub mod grammar;
 mod method;
@@ -14,11 +14,14 @@ pub mod framing;
 pub mod chunked;
 pub mod date;
 pub mod encode;
+mod trailers;
 
 mod protocol;
 mod buffer;
+mod content;
 mod slots;
 mod deadline;
+mod departure;
 mod body;
 mod request;
 mod response;
@@ -40,9 +43,14 @@ pub mod access_log;
 pub mod metrics;
 mod conditional;
 pub mod files;
+pub mod upgrade;
+#[cfg(feature = "http")]
+pub mod convert;
 
 pub use app::Refusal;
-pub use body::{Body, BodyError, Produce};
+pub use body::{Body, BodyError};
+pub use content::Produce;
+pub use departure::Left;
 pub use error::Error;
 pub use limits::Limits;
 pub use method::Method;
@@ -52,4 +60,10 @@ pub use router::{RouteError, Router};
 pub use server::{Server, ServerStats, Serving};
 pub use status::StatusCode;
 pub use target::TargetForm;
+pub use trailers::Trailers;
 pub use watch::Fin;
+
+/// The examples of the package's own page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

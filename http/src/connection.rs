@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
@@ -35,6 +35,8 @@ pub(crate) struct Service<F, M> {
     pub(crate) scratch: RefCell<Box<[u8]>>,
 }
 
+/// How long a drain waits for the first request of a connection.
+const FRESH: Duration = Duration::from_millis(500);
 /// How long a closing connection may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is read at once of what nobody wants.
@@ -49,6 +51,8 @@ pub(crate) struct Connection<F, M> {
     peer: SocketAddr,
     /// Its place among the server's connections.
     key: usize,
+    /// It has not yet asked anything.
+    fresh: bool,
 }
 
 enum Stage<F> {
@@ -75,8 +79,8 @@ impl<F, M> Connection<F, M> {
             return None;
         };
         let deadline = sleep_until(later(service.handle.now(), service.limits.idle_timeout));
-        let service = Rc::clone(service);
-        Some(Self { stage: Stage::Idle(stream), deadline, service, peer, key })
+        let (stage, service) = (Stage::Idle(stream), Rc::clone(service));
+        Some(Self { stage, deadline, service, peer, key, fresh: true })
     }
 }
 
@@ -100,10 +104,14 @@ where
                     Poll::Ready(Ok(_)) => this.begin(stream),
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {
-                        // Nothing has come, and nothing will be cut off.
-                        if this.service.connections.is_draining()
-                            || this.deadline.poll_elapsed(cx).is_ready()
-                        {
+                        if this.service.connections.is_draining() {
+                            match this.fresh {
+                                // Nothing has come, and nothing will be cut off.
+                                false => return Poll::Ready(()),
+                                true => this.hasten(),
+                            }
+                        }
+                        if this.deadline.poll_elapsed(cx).is_ready() {
                             return Poll::Ready(());
                         }
                         this.stage = Stage::Idle(stream);
@@ -130,11 +138,12 @@ where
                             return Poll::Ready(());
                         }
                     };
-                    let Finished { stream, mut space, after } = finished;
+                    let Finished { stream, mut space, after, asked } = finished;
                     let handover =
                         space.handover.take().map(|speak| (speak, space.buffer.take_rest()));
                     this.service.slots.give_slot(slot);
                     this.service.slots.give_space(space);
+                    this.fresh &= !asked;
                     let now = this.service.handle.now();
                     this.stage = match (after, handover) {
                         (_, Some((speak, read))) => {
@@ -193,6 +202,15 @@ where
 }
 
 impl<F, M> Connection<F, M> {
+    /// In a drain: who has just connected is about to ask, and gets a moment to do so.
+    fn hasten(&mut self) {
+        // A reading of its own: where a handler held the loop, the turn's is of before.
+        let soon = later(Instant::now(), FRESH);
+        if soon < self.deadline.deadline() {
+            self.deadline.reset(soon);
+        }
+    }
+
     /// Drops what is still going on.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {

@@ -21,7 +21,7 @@ use std::{fmt, thread};
 
 use http::{Client, PATIENCE, PROBE, TestServer, descriptors, wait_until};
 use squall_http::timeout::answer_within;
-use squall_http::{Fin, Limits, Request, Response, Router, Server};
+use squall_http::{Fin, Limits, Method, Request, Response, Router, Server};
 use squall_reactor::{Pool, sleep};
 
 /// The descriptors are the process's, and one test counts them.
@@ -185,7 +185,8 @@ const LEAVES: [Leaves; 4] =
     [Leaves::Closes, Leaves::HalfClosesThenCloses, Leaves::Resets, Leaves::Vanishes];
 
 /// What is going on when it leaves.
-const ASKS: [&str; 6] = [
+const ASKS: [&str; 7] = [
+    "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n",
     "",
     "GET /wai",
     "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -249,6 +250,7 @@ fn nothing_is_left_of_clients_that_leave_in_the_middle() {
         let mut limits = Limits::default();
         // They end who vanishes; the handlers have `answer_within`.
         (limits.head_timeout, limits.idle_timeout) = (LIMIT, LIMIT);
+        (limits.write_timeout, limits.body_grace) = (LIMIT, LIMIT);
         Server::new(in_the_middle().into_handler()).limits(limits)
     });
     let before = descriptors();
@@ -334,8 +336,17 @@ fn in_the_middle() -> Router {
         let _counted = Counted::handler();
         request.body().bytes().await.map_or_else(Response::from, |_| Response::text("read"))
     };
+    let endless = |_: &mut Request<'_>| {
+        let counted = Counted::handler();
+        let piece = move || {
+            let _ = &counted;
+            [b'x'; 4096]
+        };
+        Response::pieces("text/plain", std::iter::repeat_with(piece))
+    };
     Router::new()
-        .get("/wait", answer_within(LIMIT, wait))
+        .plain(Method::Get, "/endless", endless)
+        .and_then(|router| router.get("/wait", answer_within(LIMIT, wait)))
         .and_then(|router| router.get("/told", answer_within(LIMIT, told)))
         .and_then(|router| router.get("/pool", answer_within(LIMIT, work)))
         .and_then(|router| router.post("/body", answer_within(LIMIT, read)))

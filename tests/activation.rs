@@ -12,7 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 mod alone;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         ("a_descriptor_that_is_not_open_is_an_error", a_descriptor_that_is_not_open_is_an_error),
         ("a_passed_listener_serves", a_passed_listener_serves),
         ("systemd_socket_activate_is_understood", systemd_socket_activate_is_understood),
+        ("systemd_socket_activate_names_each_socket", systemd_socket_activate_names_each_socket),
         ("systemd_hears_by_a_path", systemd_hears_by_a_path),
         ("systemd_hears_by_an_abstract_name", systemd_hears_by_an_abstract_name),
         ("nobody_wants_to_hear", nobody_wants_to_hear),
@@ -166,29 +167,56 @@ fn a_passed_listener_serves() {
 fn systemd_socket_activate_is_understood() {
     let folder = Folder::new();
     let path = folder.path("socket");
-    let mut activate = Command::new("systemd-socket-activate");
-    activate.arg("--fdname=web").arg("-l").arg(&path);
-    activate.arg(env::current_exe().expect("this program")).arg("serve");
-    let mut activate = match activate.stderr(Stdio::null()).spawn() {
-        Ok(activate) => activate,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            println!("skipped: systemd-socket-activate is not installed");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let mut client = loop {
-        if let Ok(client) = UnixStream::connect(&path) {
-            break client;
-        }
-        assert!(activate.try_wait().expect("our child").is_none(), "it listens nowhere");
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let Some(mut activate) = systemd_socket_activate("web", &[&path], "serve") else { return };
+    let mut client = connected(&mut activate, &path);
     // It starts the service when there is a connection, and becomes it.
     let mut text = String::new();
     client.read_to_string(&mut text).expect("an answer");
     assert_eq!(text, "served");
     assert!(activate.wait().expect("our child").success());
+}
+
+/// And its names, in the order of the sockets.
+fn systemd_socket_activate_names_each_socket() {
+    let folder = Folder::new();
+    let (web, admin) = (folder.path("web"), folder.path("admin"));
+    let Some(mut activate) = systemd_socket_activate("web:admin", &[&web, &admin], "report") else {
+        return;
+    };
+    let _client = connected(&mut activate, &admin);
+    let output = activate.wait_with_output().expect("our child");
+    let text = "web unix nonblocking cloexec\nadmin unix nonblocking cloexec\nthen 0\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), text);
+}
+
+/// This program in a part, started by the first connection to one of these; `None` where there is
+/// no systemd.
+fn systemd_socket_activate(names: &str, paths: &[&PathBuf], part: &str) -> Option<Child> {
+    let mut activate = Command::new("systemd-socket-activate");
+    activate.arg(format!("--fdname={names}"));
+    paths.iter().for_each(|path| {
+        activate.arg("-l").arg(path);
+    });
+    activate.arg(env::current_exe().expect("this program")).arg(part);
+    match activate.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
+        Ok(activate) => Some(activate),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("skipped: systemd-socket-activate is not installed");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A connection, as soon as it listens there.
+fn connected(activate: &mut Child, path: &PathBuf) -> UnixStream {
+    loop {
+        if let Ok(client) = UnixStream::connect(path) {
+            return client;
+        }
+        assert!(activate.try_wait().expect("our child").is_none(), "it listens nowhere");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn systemd_hears_by_a_path() {

@@ -237,6 +237,69 @@ fn a_program_that_is_not_there_is_an_error_that_says_so() {
     assert_eq!(source.kind(), ErrorKind::NotFound);
 }
 
+/// A kernel before 5.3, or a container whose filter does not know the call: each answers with its
+/// error, and the choice falls at run time.
+#[cfg(target_os = "linux")]
+#[test]
+fn where_pidfd_open_is_unknown_sigchld_tells_of_the_end() {
+    for error in [libc::ENOSYS, libc::EPERM] {
+        // The filter is the thread's, for life; its children inherit it.
+        let thread = std::thread::spawn(move || {
+            run(async {
+                let (child, _input) = cat();
+                assert_eq!(kind(&child), "anon_inode:[pidfd]");
+                child.kill().expect("it runs");
+                ended(&child).await;
+            });
+            refuse(libc::SYS_pidfd_open, error);
+            run(async {
+                let (child, input) = cat();
+                assert_eq!(kind(&child), "anon_inode:[eventfd]");
+                yield_now().await;
+                assert!(child.try_status().expect("our child").is_none(), "cat waits");
+                drop(input);
+                assert!(ended(&child).await.success());
+                let (child, _input) = cat();
+                child.send(Signals::TERM).expect("it runs");
+                assert_eq!(ended(&child).await.signal(), Some(Signals::TERM));
+            });
+        });
+        thread.join().expect("what was asserted");
+    }
+}
+
+/// What a child's descriptor is.
+#[cfg(target_os = "linux")]
+fn kind(child: &Child) -> String {
+    use std::os::fd::{AsFd, AsRawFd};
+    let number = child.as_fd().as_raw_fd();
+    let link = std::fs::read_link(format!("/proc/self/fd/{number}")).expect("an open descriptor");
+    link.into_os_string().into_string().expect("text")
+}
+
+/// Lets a system call fail in this thread and in what it starts (seccomp(2)).
+#[cfg(target_os = "linux")]
+fn refuse(call: libc::c_long, error: i32) {
+    const NO: libc::c_ulong = 0;
+    let step = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
+    // The call's number is the first word of `seccomp_data`.
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: touches no memory.
+    let promised =
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, NO, NO, NO) };
+    assert_eq!(promised, 0, "{}", std::io::Error::last_os_error());
+    let mode = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
+    // SAFETY: the filter and its steps live until the call returns, which copies them.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
 fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         ),
         ("a_crashed_worker_is_restarted", a_crashed_worker_is_restarted),
         ("a_killed_worker_is_restarted", a_killed_worker_is_restarted),
+        ("each_restart_is_put_off_for_twice_as_long", each_restart_is_put_off_for_twice_as_long),
         (
             "a_worker_that_returns_zero_is_not_restarted",
             a_worker_that_returns_zero_is_not_restarted,
@@ -216,6 +217,23 @@ fn a_killed_worker_is_restarted() {
     let starts = starts.rest();
     assert_eq!(starts.len(), 3);
     assert_eq!(starts.iter().collect::<HashSet<_>>().len(), 3, "each is a new process");
+}
+
+// The decisions are tested beside `supervisor`; this is the parent that keeps to them.
+fn each_restart_is_put_off_for_twice_as_long() {
+    let mut starts = Wire::new();
+    let begin = Instant::now();
+    let ended = Workers::new(1).restarts(4).run(|_| {
+        starts.send(begin.elapsed().as_micros() as i32);
+        1
+    });
+    assert!(matches!(ended, Err(Error::RestartLimit { restarts: 4 })), "{ended:?}");
+    let starts = starts.rest();
+    let delays: Vec<i32> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(delays.len(), 4);
+    for (delay, least) in delays.iter().zip([10_000, 20_000, 40_000, 80_000]) {
+        assert!(*delay >= least, "{delays:?} us");
+    }
 }
 
 /// What outlives a worker: a pipe with so many bytes in it.

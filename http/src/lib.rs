@@ -1,6 +1,6 @@
 //! A strict and fast HTTP/1.1 server on `squall-reactor`.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 pub mod grammar;
 mod method;
@@ -62,3 +62,8 @@ pub use status::StatusCode;
 pub use target::TargetForm;
 pub use trailers::Trailers;
 pub use watch::Fin;
+
+/// The examples of the package's own page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

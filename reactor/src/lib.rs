@@ -41,7 +41,7 @@
 //!
 //! The modules stand in reading order: each uses only those before it.
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 mod token;
 mod interest;
@@ -102,10 +102,15 @@ pub use registration::{Ready, Registration};
 pub use remote::Remote;
 pub use signals::Signals;
 pub use snapshot::Snapshot;
-pub use spin::{SpinPolicy, SpinReport};
+pub use spin::{SpinPolicy, SpinReport, Spinner};
 pub use stats::{Lag, Stats};
 pub use sys::source::Source;
 pub use time::{Interval, Sleep, interval, sleep, sleep_until, timeout, yield_now};
 pub use token::Token;
 pub use trace::Trace;
 pub use watchdog::StuckReport;
+
+/// The examples of the package's own page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use super::tcp::TcpStream;
-use crate::io::Side;
+use crate::io::{Side, some};
 use crate::sys::sendfile::{load, sendfile};
 
 /// Brings `len` bytes of `file` from `offset` on into the page cache and waits until they are there, so
@@ -94,7 +94,7 @@ impl TcpStream {
         len: usize,
     ) -> Poll<io::Result<usize>> {
         // Sending less than asked proves nothing here: the file may have ended, or the call's share.
-        self.io.poll_with(cx, Side::Write, |stream| sendfile(stream.as_fd(), file, offset, len))
+        self.io.poll_judged(cx, Side::Write, |s| sendfile(s.as_fd(), file, offset, len), some)
     }
 
     /// Sends some of `file`, or answers `WouldBlock`, by which the socket is meant, not the file.
@@ -102,6 +102,6 @@ impl TcpStream {
     /// # Errors
     /// Those of sendfile(2).
     pub fn try_send_file(&self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
-        self.io.try_with(Side::Write, |stream| sendfile(stream.as_fd(), file, offset, len))
+        self.io.try_judged(Side::Write, |s| sendfile(s.as_fd(), file, offset, len), some)
     }
 }

@@ -300,9 +300,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "a handler's trailers",
-        &[
-            "rfc9112_7_1_2_trailers_are_sent_in_chunks_to_a_client_that_takes_them_and_to_no_other",
-        ],
+        &["rfc9112_7_1_2_trailers_are_sent_in_chunks_to_a_client_that_takes_them_and_to_no_other"],
     ),
     (
         "more or fewer bytes than the length that was said",

@@ -14,11 +14,15 @@
 //! With `--trace FILE` the loop's last 250,000 events are written to FILE at the end; ui.perfetto.dev opens it.
 //!
 //! The first line that it prints is the address that it listens on. SIGTERM and Ctrl-C end it in order:
-//! what has begun is answered, then it exits with 0.
+//! what has begun is answered, then it exits with 0. With `--workers`, SIGUSR2 to the parent starts the
+//! program anew, in whatever version it is there now, and lets it take over; nobody is refused. It takes
+//! systemd's sockets, too:
+//!
+//!     systemd-socket-activate -l 127.0.0.1:8080 target/release/examples/http_server --workers 2
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +30,7 @@ use std::time::Duration;
 
 use squall_http::sse::{Event, Events};
 use squall_http::{Limits, Method, Request, Response, RouteError, Router, Server, StatusCode};
-use squall_reactor::workers::{Bind, Workers};
+use squall_reactor::workers::{Bind, Sockets, Workers, notify, upgrade};
 use squall_reactor::{Handle, Pool, Reactor, Signals, sleep};
 use squall_support::{args::Args, limits::raise_open_files};
 
@@ -61,8 +65,8 @@ fn main() -> ExitCode {
 /// One process.
 fn serve_here(addr: &str, trace: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     raise_open_files()?;
-    let mut sockets = Bind::new(addr).bind()?;
-    println!("{}", sockets.local_addrs()[0]);
+    let mut sockets = Bind::new(addr).inherit_or_bind()?;
+    announce(&sockets)?;
     serve(sockets.take(0), trace)
 }
 
@@ -74,9 +78,11 @@ fn supervise(addr: &str, workers: usize, trace: Option<PathBuf>) -> Result<(), B
         0 => std::thread::available_parallelism()?.get(),
         workers => workers,
     };
-    let mut sockets = Bind::new(addr).reuse_port(workers).bind()?;
-    println!("{}", sockets.local_addrs()[0]);
-    Ok(Workers::new(workers).run(|index| {
+    let mut sockets = Bind::new(addr).reuse_port(workers).inherit_or_bind()?;
+    let upgrade = upgrade::Upgrade::new(&sockets)?
+        .on_progress(|progress| drop(writeln!(io::stderr(), "http_server: {progress}")));
+    announce(&sockets)?;
+    Ok(Workers::new(workers).upgrade(upgrade).run(|index| {
         let trace = trace.as_ref().map(|file| PathBuf::from(format!("{}.{index}", file.display())));
         match serve(sockets.take(index), trace) {
             Ok(()) => 0,
@@ -86,6 +92,13 @@ fn supervise(addr: &str, workers: usize, trace: Option<PathBuf>) -> Result<(), B
             }
         }
     })?)
+}
+
+/// For people, and for systemd. Whoever read the first program's output may have gone since.
+fn announce(sockets: &Sockets) -> Result<(), Box<dyn Error>> {
+    let _ = writeln!(io::stdout(), "{}", sockets.local_addrs()[0]);
+    notify::ready()?;
+    Ok(())
 }
 
 fn serve(sockets: Vec<TcpListener>, trace: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
@@ -102,10 +115,11 @@ fn serve(sockets: Vec<TcpListener>, trace: Option<PathBuf>) -> Result<(), Box<dy
         .limits(limits)
         .add_sockets(sockets)
         .start(&handle)?;
+    upgrade::ready()?;
     reactor.block_on(async {
         let _received = signals.recv().await?;
         serving.shutdown(PATIENCE).await;
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     })??;
     if let Some(file) = trace {
         let mut file = BufWriter::new(File::create(file)?);

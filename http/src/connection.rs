@@ -37,6 +37,11 @@ pub(crate) struct Service<F, M> {
 
 /// How long a closing connection may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long after its last answer, or its beginning, a connection may speak although the server
+/// drains: a request needs a round trip or less to come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The next turn: what has come already is reported there.
+const LAST_LOOK: Duration = Duration::from_millis(1);
 /// What is read at once of what nobody wants.
 pub(crate) const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -98,10 +103,9 @@ where
                     Poll::Ready(Ok(_)) => this.begin(stream),
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {
+                        this.hasten();
                         // Nothing has come, and nothing will be cut off.
-                        if this.service.connections.is_draining()
-                            || this.deadline.poll_elapsed(cx).is_ready()
-                        {
+                        if this.deadline.poll_elapsed(cx).is_ready() {
                             return Poll::Ready(());
                         }
                         this.stage = Stage::Idle(stream);
@@ -175,6 +179,20 @@ where
 }
 
 impl<F, M> Connection<F, M> {
+    /// In a drain an idle connection closes, but not in the face of a request that is on its way:
+    /// one that has fallen silent, or was opened, just now may still speak.
+    fn hasten(&mut self) {
+        if !self.service.connections.is_draining() {
+            return;
+        }
+        let now = self.service.handle.now();
+        let left = self.deadline.deadline().saturating_duration_since(now);
+        if left > LAST_WORDS {
+            let silent = self.service.limits.idle_timeout.saturating_sub(left);
+            self.deadline.reset(now + LAST_WORDS.saturating_sub(silent).max(LAST_LOOK));
+        }
+    }
+
     /// The server's patience is over.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {

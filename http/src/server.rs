@@ -242,6 +242,8 @@ impl Serving {
 
     /// Ends in order: closes the listeners and the idle connections, answers what has begun with
     /// `Connection: close`, and after `patience` drops the rest. True if nothing had to be dropped.
+    /// A connection that was opened or answered within the last half second may send a request until
+    /// that has passed: it may be on its way.
     ///
     /// # Cancel safety
     /// Dropping it leaves the server draining.

@@ -20,7 +20,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(example());
+        Self::start_as(Command::new(example()), args)
+    }
+
+    /// The same from another place, or in another environment.
+    pub fn start_as(mut command: Command, args: &[&str]) -> Self {
         command.args(["--addr", "127.0.0.1:0"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Child::spawn(&mut command).expect("the example is built");
@@ -79,7 +83,7 @@ impl Running {
 
 /// Builds the example, once, for the profile and the target directory of this test, which stands
 /// in TARGET/PROFILE/deps. `cargo test` builds it anyway, `cargo test --test http_server` not.
-fn example() -> &'static PathBuf {
+pub fn example() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let test = env::current_exe().expect("this test is a file");

@@ -212,6 +212,31 @@ fn law_09_what_is_added_between_turns_is_one_write_that_calls_the_host() {
     }
 }
 
+/// Two threads give it work: whoever comes first writes for both.
+#[test]
+fn law_09_the_own_thread_and_another_one_share_the_one_write() {
+    for remote_first in [true, false] {
+        let mut host = Host::of(Reactor::new().expect("a reactor"));
+        let (handle, remote) = (host.guest.handle(), host.guest.remote());
+        let before = host.writes();
+        let call = move || {
+            let call = move || remote.call(|_| ()).expect("the guest lives");
+            std::thread::spawn(call).join().expect("no panic");
+        };
+        let spawn = move || handle.spawn_detached(async {});
+        if remote_first {
+            call();
+            spawn();
+        } else {
+            spawn();
+            call();
+        }
+        assert_eq!(host.writes() - before, 1);
+        host.turn_until_nothing_runs();
+        assert_eq!(host.hears(), (false, false));
+    }
+}
+
 /// A waker that the own thread calls between two turns, which is no message and no wake-up inside.
 #[test]
 fn law_09_a_task_that_is_woken_between_turns_calls_the_host_once() {

@@ -221,7 +221,7 @@ fn two_thousand_slow_clients_are_ended_while_others_are_served() {
     limits.write_timeout = Duration::from_millis(1500);
     let server = TestServer::start(|| Server::new(answers).limits(limits));
     // Each of these has the kernel keep megabytes, so they are fewer.
-    let reads = |i: usize| i % 10 == 0;
+    let reads = |i: usize| i.is_multiple_of(10);
     let mut slow: Vec<Client> = (0..count).map(|_| server.connect()).collect();
     for (i, client) in slow.iter_mut().enumerate() {
         client.send(match (reads(i), i % 2) {

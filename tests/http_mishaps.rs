@@ -74,6 +74,22 @@ fn a_handler_that_panics_is_a_500_for_its_client() {
     server.connect().expect_kept();
 }
 
+/// A function that checks something before it makes its future.
+fn checks_first<'r>(request: &'r mut Request<'_>) -> impl Future<Output = Response> + 'r {
+    assert_ne!(request.path(), b"/panic", "a handler panics before its future exists");
+    async { Response::text("probe") }
+}
+
+/// Broken by a guard around the future's poll alone: the connection closed without an answer.
+#[test]
+fn a_handler_that_panics_before_its_future_exists_is_a_500_too() {
+    let server = TestServer::start(|| Server::new(checks_first));
+    let mut client = server.connect();
+    client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer("GET").status, 500);
+    client.expect_kept();
+}
+
 /// Broken by a deadline that is added without a look at what an `Instant` can hold.
 #[test]
 fn timeouts_without_end_are_served() {

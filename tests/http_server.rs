@@ -249,6 +249,55 @@ fn on_sigterm_what_has_begun_is_answered_with_close_and_the_exit_is_0() {
     }
 }
 
+// A balancer that asks for health must have the time to hear the answer, and what it sends meanwhile
+// is served.
+#[test]
+fn with_notice_sigterm_makes_health_503_and_serves_on_until_the_second() {
+    for workers in [&["--notice", "60000"][..], &["--notice", "60000", "--workers", "1"]] {
+        let server = Running::start(workers);
+        let mut idle = server.connect();
+        for _ in 0..2 {
+            idle.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(idle.answer("GET").status, 200);
+        }
+        server.child.signal(libc::SIGTERM).expect("it lives");
+        wait_until("the end of health", || match server.get("/health").answer("GET") {
+            answer if answer.status == 503 && answer.says_close() => Ok(()),
+            answer => Err(answer),
+        });
+        // The connection of before is there, and ends with its next answer.
+        assert!(!idle.has_answer());
+        idle.send(HELLO);
+        assert!(idle.answer("GET").says_close());
+        idle.expect_end();
+        let mut waits = server.get("/async/1000");
+        server.child.signal(libc::SIGTERM).expect("it lives");
+        let answer = waits.answer("GET");
+        assert!(answer.status == 200 && answer.says_close(), "{answer:?}");
+        assert_eq!(server.exit().code(), Some(0));
+    }
+}
+
+// close(2) resets what waits in a listener's queue; the drain must take it out before.
+#[test]
+fn on_sigterm_the_connections_in_the_queue_are_answered_too() {
+    let server = Running::start(&[]);
+    server.get("/").answer("GET"); // it listens to signals by now
+    let mut blocks = server.get("/block/700");
+    // The loop is held, so these wait in the queue, and the signal comes behind them.
+    let mut queued: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    queued.iter_mut().step_by(2).for_each(|client| client.send(HELLO));
+    server.child.signal(libc::SIGTERM).expect("it lives");
+    assert_eq!(blocks.answer("GET").status, 200);
+    // The others ask a moment later: they had connected, so their request was on its way.
+    queued.iter_mut().skip(1).step_by(2).for_each(|client| client.send(HELLO));
+    for client in &mut queued {
+        assert_eq!(client.answer("GET").status, 200);
+        client.expect_end();
+    }
+    assert_eq!(server.exit().code(), Some(0));
+}
+
 #[test]
 fn a_worker_that_is_killed_is_replaced_and_sigterm_ends_all() {
     let server = Running::start(&["--workers", "2"]);

@@ -11,8 +11,10 @@ mod turning;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::Location;
+use std::pin::Pin;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,8 +23,8 @@ use sockets::tcp_pair;
 use squall_reactor::net::{TcpListener, TcpStream, UnixStream};
 use squall_reactor::snapshot::SourcePhase;
 use squall_reactor::{
-    Config, Handle, Interest, Io, Next, Reactor, Readiness, Side, SpinPolicy, SpinReport, Trigger,
-    sleep, yield_now,
+    Config, Fd, Handle, Interest, Io, Next, PipeReader, Reactor, Readiness, Side, SpinPolicy,
+    SpinReport, Spinner, Trigger, sleep, sleep_until, yield_now,
 };
 use turning::{turn_at_once, turn_until};
 
@@ -303,6 +305,119 @@ fn law_12_an_end_that_a_task_ignores_is_named() {
     }
 }
 
+/// The same of a pipe, in a task and in a callback.
+#[test]
+fn law_12_the_end_of_a_pipe_that_is_ignored_is_named() {
+    for in_a_task in [false, true] {
+        let (mut reactor, named) = telling();
+        let (reader, line) = (squall_reactor::pipe().unwrap().0, line!());
+        let fd = std::os::fd::AsFd::as_fd(&reader).as_raw_fd();
+        let line = if in_a_task {
+            reactor.handle().spawn_detached(async move {
+                loop {
+                    let _ = reader.read(&mut [0; 16]).await;
+                }
+            });
+            line
+        } else {
+            let read = |pipe: &PipeReader, _: squall_reactor::Ready| {
+                let _ = pipe.try_read(&mut [0; 16]);
+                Next::Wait
+            };
+            let (handle, line) = (reactor.handle(), line!() + 1);
+            let registered = handle.register(reader, Interest::READABLE, Trigger::Level, read);
+            registered.map_err(|(error, _)| error).unwrap().detach();
+            line
+        };
+        let report = first(&mut reactor, &named);
+        assert_eq!((report.fd, report.registered_at.line()), (Some(fd), line), "{in_a_task}");
+    }
+}
+
+/// A write of nothing is no progress either, on whatever it is written.
+#[test]
+fn law_12_writes_of_nothing_are_named() {
+    async fn for_ever(write: impl AsyncFn() -> io::Result<usize>) {
+        while let Ok(0) = write().await {}
+    }
+    let (ours, _theirs) = pair();
+    let (tcp, _peer) = tcp_pair();
+    let (_reader, pipe) = squall_reactor::pipe().unwrap();
+    let (unix, tcp) = (UnixStream::from_std(ours).unwrap(), TcpStream::from_std(tcp).unwrap());
+    let futures: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+        Box::pin(for_ever(async move || unix.write(&[]).await)),
+        Box::pin(for_ever(async move || tcp.write(&[]).await)),
+        Box::pin(for_ever(async move || pipe.write(&[]).await)),
+    ];
+    for future in futures {
+        let (mut reactor, named) = telling();
+        reactor.handle().spawn_detached(future);
+        assert!(first(&mut reactor, &named).fd.is_some());
+    }
+}
+
+/// A hang-up is remembered, and a pipe with a name that finds another writer has nothing to read: its
+/// reader is polled in every turn (docs/limits.md).
+#[test]
+fn law_12_a_hang_up_that_no_longer_holds_is_named_and_masked() {
+    let named = Named::default();
+    let mut reactor = reactor_with(SpinPolicy::mask(keep(&named)));
+    let path = std::env::temp_dir().join(format!("squall-fifo-{}", std::process::id()));
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the name is a string that lives until the call returns.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let open = |write: bool| {
+        let nonblocking = libc::O_NONBLOCK;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(!write).write(write).custom_flags(nonblocking).open(&path).unwrap()
+    };
+    let (reader, first_writer) = (open(false), open(true));
+    let (reader, line) = (Fd::new(reader, Interest::READABLE).unwrap(), line!());
+    let (reads, ends) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count, end) = (Rc::clone(&reads), Rc::clone(&ends));
+    reactor.handle().spawn_detached(async move {
+        loop {
+            let read = |mut file: &std::fs::File| {
+                count.set(count.get() + 1);
+                file.read(&mut [0; 16])
+            };
+            if reader.with(Side::Read, read).await.unwrap() == 0 {
+                end.set(end.get() + 1);
+                // Until the second writer is there.
+                while end.get() == 1 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+    turn_at_once(&mut reactor, 1);
+    drop(first_writer);
+    turn_until(&mut reactor, "the end", || ends.get() == 1);
+    let _second_writer = open(true);
+    std::fs::remove_file(&path).unwrap();
+    ends.set(2);
+    let report = first(&mut reactor, &named);
+    assert_eq!((report.registered_at.line(), report.masked), (line, true), "{report}");
+    let before = reads.get();
+    turn_at_once(&mut reactor, 100);
+    assert_eq!(reads.get(), before, "masked");
+}
+
+/// A task that is told that a side is ready, and never tries it.
+#[test]
+fn law_12_a_task_that_only_asks_for_readiness_is_named() {
+    for side in [Side::Read, Side::Write] {
+        let (mut reactor, named) = telling();
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"unread").unwrap();
+        let fd = ours.as_raw_fd();
+        let (ours, line) = (Io::new(ours, Interest::BOTH), line!());
+        reactor.handle().spawn_detached(async move { while ours.ready(side).await.is_ok() {} });
+        let report = first(&mut reactor, &named);
+        assert_eq!((report.fd, report.registered_at.line()), (Some(fd), line), "{side:?}");
+    }
+}
+
 /// Cause c: a hang-up is reported whether it is asked for or not.
 #[test]
 fn law_12_a_hang_up_that_nobody_reads_is_named() {
@@ -456,6 +571,54 @@ fn law_12_a_timer_that_achieves_something_or_waits_is_not_named() {
         reactor.run().unwrap();
         assert_eq!((named.borrow().len(), reactor.stats().spins), (0, 0), "{delay:?}");
     }
+}
+
+/// Cause h in a task: it sleeps until a moment that has passed. Other work beside it hides nothing.
+#[test]
+fn law_12_a_task_that_sleeps_until_the_past_is_named() {
+    let (mut reactor, named) = telling();
+    let handle = reactor.handle();
+    let line = line!() + 1;
+    handle.spawn_detached(async {
+        let past = Instant::now();
+        loop {
+            sleep_until(past).await;
+        }
+    });
+    let (ours, theirs) = pair();
+    let [ours, theirs] = [ours, theirs].map(|stream| UnixStream::from_std(stream).unwrap());
+    handle.spawn_detached(async move {
+        loop {
+            theirs.write_all(b"work").await.unwrap();
+            ours.read(&mut [0; 16]).await.unwrap();
+        }
+    });
+    let report = first(&mut reactor, &named);
+    assert_eq!((report.spinner, report.fd), (Spinner::Task, None));
+    assert_eq!((report.registered_at.line(), report.reports), (line, THRESHOLD));
+    let counts: Vec<u32> = named.borrow().iter().map(|report| report.reports).collect();
+    let each_threshold: Vec<u32> = (1..=counts.len() as u32).map(|n| n * THRESHOLD).collect();
+    assert_eq!(counts, each_threshold);
+    assert_eq!(reactor.stats().spins, counts.len() as u64);
+}
+
+/// One that is behind, but works between its sleeps, is not.
+#[test]
+fn law_12_a_task_that_is_behind_and_achieves_something_is_not_named() {
+    let (mut reactor, named) = telling();
+    let (ours, theirs) = pair();
+    let [ours, theirs] = [ours, theirs].map(|stream| UnixStream::from_std(stream).unwrap());
+    let work = async move {
+        let past = Instant::now();
+        for _ in 0..2 * 128 * THRESHOLD {
+            // The poll's operations are all spent by sleeping.
+            sleep_until(past).await;
+            theirs.try_write(b"work").unwrap();
+            ours.try_read(&mut [0; 16]).unwrap();
+        }
+    };
+    reactor.block_on(work).unwrap();
+    assert_eq!((named.borrow().len(), reactor.stats().spins), (0, 0), "{named:?}");
 }
 
 /// A callback that always says that its budget is spent keeps the loop awake without the kernel.

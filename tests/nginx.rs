@@ -14,12 +14,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::running::Running;
 use http::{Client, PATIENCE, TestServer, text, wait_until};
 use squall_http::proxy::{Family, TrustedProxies};
 use squall_http::sse::{Event, Events};
@@ -225,6 +226,40 @@ fn a_machine_that_ends_is_not_missed() {
     requests_with_pauses(&nginx, &[GET, POST], 40);
     drop(one_s);
     assert_eq!(other_s.try_iter().count(), 40);
+}
+
+// The operator's restart: with notice nginx's connections end with an answer and not under a POST,
+// and what waits in the queue at the end is answered.
+#[test]
+fn a_machine_that_is_told_to_end_under_load_loses_no_post() {
+    let (one, other) = (Running::start(&["--notice", "500"]), Running::start(&[]));
+    let Some(nginx) = Nginx::before(&[one.addr, other.addr]) else { return };
+    let (ended, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = nginx.connect();
+                while !ended.load(Ordering::Relaxed) {
+                    client.send(POST);
+                    let answer = client.answer("POST");
+                    assert_eq!((answer.status, &answer.body[..]), (200, &b"tea"[..]));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let some_more = || {
+            let before = answered.load(Ordering::Relaxed);
+            wait_until("more answers", || match answered.load(Ordering::Relaxed) {
+                now if now >= before + 200 => Ok(()),
+                now => Err(now),
+            });
+        };
+        some_more();
+        one.child.signal(libc::SIGTERM).expect("it lives");
+        assert_eq!(one.exit().code(), Some(0));
+        some_more();
+        ended.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Each request on the client's one connection, with pauses of 0 to 4 ms; each is answered by Squall.

@@ -55,7 +55,7 @@ fn a_trace_names_what_the_loop_did_and_is_json() {
     let events = events(&a_busy_loop(Some(10_000)));
     for name in [
         "turn", "wait", "report", "callback", "poll", "timer", "call", "wake", "spawn", "end",
-        "work",
+        "give", "work",
     ] {
         assert!(named(&events, name) > 0, "no {name} in {events:#?}");
     }
@@ -72,7 +72,7 @@ fn a_trace_names_what_the_loop_did_and_is_json() {
 fn each_arrow_has_two_ends_and_points_forward_at_a_run() {
     let events = events(&a_busy_loop(Some(10_000)));
     let mut begun = HashMap::new();
-    let mut arrows = 0;
+    let (mut arrows, mut given) = (0, 0);
     for event in events.iter().filter(|event| event.text("ph") != "M") {
         let at = event.number("ts");
         match event.text("ph") {
@@ -80,20 +80,26 @@ fn each_arrow_has_two_ends_and_points_forward_at_a_run() {
             "f" => {
                 let from = begun.remove(&(event.number("id") as u64)).expect("it began");
                 assert!(from <= at, "an arrow into the past");
-                let runs = ["callback", "poll", "timer", "waker"];
+                let runs: &[&str] = match event.text("name") {
+                    "give" => &["work"],
+                    _ => &["callback", "poll", "timer", "waker"],
+                };
                 let run = events.iter().any(|run| {
                     run.text("ph") == "X"
                         && run.number("ts") == at
+                        && run.number("tid") == event.number("tid")
                         && runs.contains(&run.text("name").split(' ').next().unwrap_or_default())
                 });
                 assert!(run, "nothing runs at {at}");
                 arrows += 1;
+                given += usize::from(event.text("name") == "give");
             }
             _ => {}
         }
     }
     assert!(begun.is_empty(), "arrows without an end: {begun:?}");
-    assert!(arrows >= 4, "{arrows} arrows");
+    assert!(arrows >= 5, "{arrows} arrows");
+    assert_eq!(given, 1, "to the pool's thread");
 }
 
 #[test]

@@ -1,282 +1,226 @@
-//! Hot upgrade: `http_server` replaced while clients ask without a pause. None may fail.
-//!
-//! The program is a copy of its own, which the tests replace by rename as a deployment does. They
-//! play systemd, who hears by a datagram socket which process is the main one.
-
-#![cfg(target_os = "linux")]
+//! Upgrade: after the 101 the stream is the handler's, with every byte that came behind the request.
 
 mod http;
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
-use http::running::{Running, example};
-use http::{PATIENCE, wait_until};
+use http::{PROBE, TestServer};
+use squall_http::{Request, Response, Server, StatusCode};
+use squall_reactor::net::TcpStream;
+use squall_reactor::{Reactor, sleep};
 
-#[test]
-fn over_two_upgrades_no_request_fails_and_what_had_begun_is_answered_by_the_old_program() {
-    let deployed = Deployed::new("twice");
-    let server = deployed.start();
-    let clients = Clients::start(server.addr);
-    let mut long = server.get("/async/1500");
-    clients.go_on();
+const ASK: &str = "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+                   Upgrade: websocket, ECHO\r\n\r\n";
 
-    deployed.replace_by_itself();
-    server.child.signal(libc::SIGUSR2).expect("it lives");
-    let first = deployed.main_pid();
-    assert_ne!(first, server.child.pid());
-    assert!(!long.has_answer(), "1.5 s have passed, or it was cut short");
-    let answer = long.answer("GET");
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"waited 1500 ms\n"[..]));
-    assert!(answer.says_close(), "{answer:?}");
-    assert_eq!(server.exit().code(), Some(0), "the old program has drained");
-    clients.go_on();
-
-    signal(first, libc::SIGUSR2);
-    let second = deployed.main_pid();
-    assert_ne!(second, first);
-    wait_until(
-        "the end of the first successor",
-        || if runs(first) { Err("it runs") } else { Ok(()) },
-    );
-    clients.go_on();
-    clients.end();
-
-    signal(second, libc::SIGTERM);
-    wait_until("the end", || if runs(second) { Err("it runs") } else { Ok(()) });
-    assert!(TcpStream::connect(server.addr).is_err(), "somebody still listens");
+thread_local! {
+    /// A handover that another request's handler has left.
+    static KEPT: RefCell<Option<Response>> = const { RefCell::new(None) };
 }
 
-#[test]
-fn a_new_program_that_fails_changes_nothing_and_the_next_one_takes_over() {
-    let deployed = Deployed::new("fails");
-    let server = deployed.start();
-    let clients = Clients::start(server.addr);
-    let workers = server.workers(2);
-    let tried = deployed.folder.join("tried");
-
-    deployed.replace(format!("#!/bin/sh\necho $LISTEN_FDNAMES >>{}\nexit 1\n", tried.display()));
-    for attempt in 1..=3 {
-        server.child.signal(libc::SIGUSR2).expect("it lives");
-        // A wish that comes while an attempt still goes on is none.
-        let lines = || fs::read_to_string(&tried).unwrap_or_default();
-        wait_until("the attempt", || match lines().lines().count() {
-            count if count >= attempt => Ok(()),
-            _ => Err(lines()),
-        });
-        assert_eq!(lines().lines().last(), Some("worker-0:worker-1"));
-        wait_until("its end", || match server.workers_now() {
-            now if now == workers => Ok(()),
-            now => Err(now),
-        });
-        clients.go_on();
+async fn answer(request: &mut Request<'_>) -> Response {
+    match request.path() {
+        b"/probe" => Response::text("probe"),
+        b"/keep" => {
+            KEPT.set(Some(upgraded(request)));
+            Response::text("kept")
+        }
+        b"/kept" => KEPT.take().expect("it was kept"),
+        b"/interim" => Response::new(StatusCode::EARLY_HINTS),
+        b"/panic" => {
+            let upgraded = request.upgrade("echo", async |_, _| panic!("the protocol fails"));
+            upgraded.unwrap_or_else(Response::from)
+        }
+        b"/read" => {
+            request.body().bytes().await.expect("a body");
+            upgraded(request)
+        }
+        _ => upgraded(request),
     }
-
-    deployed.replace_by_itself();
-    server.child.signal(libc::SIGUSR2).expect("it lives");
-    let successor = deployed.main_pid();
-    assert_eq!(server.exit().code(), Some(0));
-    clients.go_on();
-    clients.end();
-    signal(successor, libc::SIGTERM);
-    wait_until("the end", || if runs(successor) { Err("it runs") } else { Ok(()) });
 }
 
-/// A program in a folder of its own, with systemd's ear.
-struct Deployed {
-    folder: PathBuf,
-    program: PathBuf,
-    systemd: UnixDatagram,
+fn upgraded(request: &mut Request<'_>) -> Response {
+    request.upgrade("echo", echo).unwrap_or_else(Response::from)
 }
 
-impl Deployed {
-    fn new(name: &str) -> Self {
-        let folder = format!("squall-upgrade-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        fs::create_dir_all(&folder).expect("a folder");
-        let systemd = UnixDatagram::bind(folder.join("notify")).expect("a name");
-        systemd.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let deployed = Self { program: folder.join("server"), folder, systemd };
-        deployed.replace_by_itself();
-        deployed
-    }
-
-    fn start(&self) -> Running {
-        let mut command = Command::new(&self.program);
-        command.env("NOTIFY_SOCKET", self.folder.join("notify"));
-        Running::start_as(command, &["--workers", "2"])
-    }
-
-    fn replace_by_itself(&self) {
-        let new = self.folder.join("new");
-        fs::copy(example(), &new).expect("room on the disk");
-        fs::rename(&new, &self.program).expect("the same folder");
-    }
-
-    fn replace(&self, script: String) {
-        let new = self.folder.join("new");
-        fs::write(&new, script).expect("room on the disk");
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("our file");
-        fs::rename(&new, &self.program).expect("the same folder");
-    }
-
-    /// Waits until systemd is told of another main process.
-    fn main_pid(&self) -> u32 {
-        loop {
-            let mut buf = [0; 256];
-            let n = self.systemd.recv(&mut buf).expect("a message");
-            let text = std::str::from_utf8(&buf[..n]).expect("text");
-            if let Some(pid) = text.strip_prefix("MAINPID=") {
-                return pid.parse().expect("a number");
-            }
-            assert_eq!(text, "READY=1");
+/// Sends back what comes, in capitals.
+async fn echo(stream: TcpStream, read: Vec<u8>) {
+    let (mut piece, mut buf) = (read, [0; 4096]);
+    while stream.write_all(&piece.to_ascii_uppercase()).await.is_ok() {
+        match stream.read(&mut buf).await {
+            Ok(n @ 1..) => piece = buf[..n].to_vec(),
+            _ => return,
         }
     }
 }
 
-impl Drop for Deployed {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+fn serve() -> TestServer {
+    TestServer::start(|| Server::new(answer))
+}
+
+/// Broken by a buffer that is thrown away with the exchange, or given over and read again.
+#[test]
+fn rfc9110_7_8_nothing_that_came_behind_the_request_is_lost_or_read_twice() {
+    let server = serve();
+    for behind in [0, 1, 3, 20_000, 100_000] {
+        for size in [1, 100, usize::MAX] {
+            let sent: Vec<u8> = (0..behind).map(|i| b'a' + (i % 26) as u8).collect();
+            let mut client = server.connect();
+            let all = [PROBE, ASK.as_bytes(), &sent].concat();
+            if size == 1 {
+                client.send_pieces(&all[..all.len().min(1000)], 1);
+                client.send(&all[all.len().min(1000)..]);
+            } else {
+                client.send_pieces(&all, size.min(all.len()));
+            }
+            assert_eq!(client.answer("GET").body, b"probe");
+            let answer = client.answer("GET");
+            assert_eq!(answer.status, 101);
+            assert_eq!(answer.header("upgrade"), Some("echo"));
+            assert_eq!(answer.header("connection"), Some("upgrade"));
+            let back = client.read_exactly(behind).expect("all of it");
+            assert!(back == sent.to_ascii_uppercase(), "{behind}, {size}");
+            // What looks like a request is none any more.
+            client.send(PROBE);
+            let back = client.read_exactly(PROBE.len()).expect("an echo");
+            assert_eq!(back, PROBE.to_ascii_uppercase());
+            client.finish_sending();
+            client.expect_end();
+        }
     }
+    server.comes_to_rest();
 }
 
-impl Running {
-    fn workers_now(&self) -> Vec<u32> {
-        let file = format!("/proc/{0}/task/{0}/children", self.child.pid());
-        let text = fs::read_to_string(file).expect("it lives");
-        text.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+/// RFC 9110, 7.8 and 15.5.22: nobody is switched who did not ask, and a 426 names the protocol.
+#[test]
+fn rfc9110_7_8_who_does_not_ask_for_the_protocol_is_told_of_it_and_kept() {
+    let server = serve();
+    for fields in [
+        "",
+        "Upgrade: echo\r\n",
+        "Connection: upgrade\r\n",
+        "Connection: upgrade\r\nUpgrade: echo/2\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: upgraded\r\nUpgrade: echo\r\n",
+    ] {
+        let mut client = server.connect();
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let answer = client.answer("GET");
+        assert_eq!((answer.status, answer.header("upgrade")), (426, Some("echo")), "{fields:?}");
+        assert_eq!(answer.header("connection"), Some("upgrade"), "{fields:?}");
+        client.expect_kept();
     }
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.answer("GET").header("connection"), Some("close, upgrade"));
+    client.expect_end();
 }
 
-/// Clients that ask until they are told to end: one with a connection for each request, and one
-/// that keeps its connection.
-struct Clients {
-    over: Arc<AtomicBool>,
-    answered: Arc<[AtomicUsize; 2]>,
-    threads: Vec<JoinHandle<()>>,
+/// RFC 9110, 7.8: in HTTP/1.0 the field must be ignored.
+#[test]
+fn rfc9110_7_8_http_1_0_is_never_switched() {
+    let server = serve();
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.0\r\nConnection: upgrade, keep-alive\r\nUpgrade: echo\r\n\r\n");
+    let answer = client.answer("GET");
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.header("connection"), Some("keep-alive, upgrade"));
+    let mut client = server.connect();
+    client.send(ASK.replace("/echo", "/keep"));
+    client.answer("GET");
+    client.send("GET /kept HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.answer("GET").status, 500, "one that was made for another request");
+    client.expect_end();
 }
 
-impl Clients {
-    fn start(addr: SocketAddr) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let start = |(index, client): (usize, fn(SocketAddr, &dyn Fn() -> bool))| {
-            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
-            thread::spawn(move || {
-                client(addr, &|| {
-                    answered[index].fetch_add(1, Ordering::SeqCst);
-                    !over.load(Ordering::SeqCst)
+/// The bytes of a body that nobody has read would be taken for the protocol's first.
+#[test]
+fn a_body_is_read_before_the_protocol_begins_or_it_does_not_begin() {
+    let server = serve();
+    let ask = |path: &str, framing: &str| {
+        ASK.replace("GET /echo", &format!("POST {path}")).replace("\r\n\r\n", framing)
+    };
+    for framing in ["\r\nContent-Length: 5\r\n\r\nhello", "\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    {
+        let mut client = server.connect();
+        client.send(ask("/", framing));
+        assert_eq!(client.answer("POST").status, 400);
+    }
+    let mut client = server.connect();
+    client.send(ask("/read", "\r\nContent-Length: 5\r\n\r\nhelloraw"));
+    assert_eq!(client.answer("POST").status, 101);
+    assert_eq!(client.read_exactly(3).expect("an echo"), b"RAW");
+}
+
+/// After a 1xx the client would wait for the answer for ever.
+#[test]
+fn rfc9110_15_2_an_interim_response_is_no_answer() {
+    let server = serve();
+    let mut client = server.connect();
+    client.send("GET /interim HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer("GET").status, 500);
+    client.expect_kept();
+}
+
+#[test]
+fn a_protocol_that_panics_or_whose_client_resets_ends_its_own_connection_alone() {
+    let server = serve();
+    let mut client = server.connect();
+    client.send(ASK.replace("/echo", "/panic"));
+    assert_eq!(client.answer("GET").status, 101);
+    client.expect_gone();
+    let mut client = server.connect();
+    client.send(ASK);
+    assert_eq!(client.answer("GET").status, 101);
+    assert_eq!(server.connections(), 1, "it is one of the server's");
+    client.reset();
+    server.comes_to_rest();
+    server.connect().expect_kept();
+}
+
+/// A drain waits for what was handed over, too, and drops it when its patience ends.
+#[test]
+fn a_drain_waits_for_the_protocol_and_at_last_drops_it() {
+    for ends in [true, false] {
+        let mut reactor = Reactor::new().expect("a reactor");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let (dropped, drops) = mpsc::channel::<()>();
+        let dropped = Rc::new(dropped);
+        let server = Server::new(async move |request: &mut Request<'_>| {
+            let held = Rc::clone(&dropped);
+            let upgraded = request.upgrade("echo", async move |stream, _| {
+                let (_held, mut byte) = (held, [0]);
+                while let Ok(1..) = stream.read(&mut byte).await {}
+            });
+            upgraded.unwrap_or_else(Response::from)
+        });
+        let mut serving =
+            server.add_sockets([listener]).start(&reactor.handle()).expect("it listens");
+        let in_time = reactor.block_on(async {
+            let client = TcpStream::connect(addr).await.expect("it listens");
+            client.write_all(ASK.as_bytes()).await.expect("it reads");
+            let mut buf = [0; 512];
+            assert!(client.read(&mut buf).await.expect("a 101") > 0);
+            if ends {
+                // After the drain has begun.
+                squall_reactor::Handle::current().expect("a reactor").spawn_detached(async move {
+                    sleep(Duration::from_millis(20)).await;
+                    drop(client);
                 });
-            })
-        };
-        let clients: [(usize, fn(SocketAddr, &dyn Fn() -> bool)); 2] =
-            [(0, ask_on_fresh_connections), (1, ask_on_a_kept_connection)];
-        let threads = clients.into_iter().map(start).collect();
-        Self { over, answered, threads }
-    }
-
-    /// Waits until each has had fifty more answers, or one has failed.
-    fn go_on(&self) {
-        let count = || [0, 1].map(|index| self.answered[index].load(Ordering::SeqCst));
-        let before = count();
-        wait_until("fifty more answers", || match count() {
-            now if self.threads.iter().any(JoinHandle::is_finished) => {
-                panic!("one failed at {now:?}")
+                serving.shutdown(Duration::from_secs(10)).await
+            } else {
+                let in_time = serving.shutdown(Duration::from_millis(20)).await;
+                drop(client);
+                in_time
             }
-            now if now.iter().zip(&before).all(|(now, before)| *now >= before + 50) => Ok(()),
-            now => Err(now),
         });
+        assert_eq!(in_time.expect("nothing forks here"), ends);
+        assert_eq!(serving.connections(), 0);
+        drop(reactor);
+        drop(serving);
+        assert!(drops.recv().is_err(), "what the protocol held is dropped");
     }
-
-    fn end(self) {
-        self.over.store(true, Ordering::SeqCst);
-        for thread in self.threads {
-            thread.join().expect("no request failed");
-        }
-    }
-}
-
-fn ask_on_fresh_connections(addr: SocketAddr, answered: &dyn Fn() -> bool) {
-    let mut index = 0_u64;
-    loop {
-        let mut stream = connect(addr);
-        // Now and then the request comes a little after its connection.
-        if index.is_multiple_of(7) {
-            thread::sleep(Duration::from_millis(2));
-        }
-        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("a server that reads");
-        let answer = answer(&mut stream).expect("an answer");
-        assert!(answer, "the connection ended without an answer to request {index}");
-        index += 1;
-        if !answered() {
-            return;
-        }
-    }
-}
-
-/// A server may close a kept connection at any time; a client then asks again on a new one, if no
-/// byte of an answer has come (RFC 9112, 9.3.1 and 9.5). On a new connection nothing may fail.
-fn ask_on_a_kept_connection(addr: SocketAddr, answered: &dyn Fn() -> bool) {
-    let mut kept: Option<TcpStream> = None;
-    loop {
-        let is_new = kept.is_none();
-        let mut stream = kept.take().unwrap_or_else(|| connect(addr));
-        let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        match sent.and_then(|()| answer(&mut stream)) {
-            Ok(true) => kept = Some(stream),
-            Ok(false) | Err(_) if !is_new => continue,
-            other => panic!("on a new connection: {other:?}"),
-        }
-        if !answered() {
-            return;
-        }
-    }
-}
-
-fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).expect("nobody is refused");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_nodelay(true).expect("a socket");
-    stream
-}
-
-/// Reads one whole answer; false if the connection has ended before its first byte.
-fn answer(stream: &mut TcpStream) -> io::Result<bool> {
-    let mut text = Vec::new();
-    let mut buf = [0; 1024];
-    loop {
-        let n = stream.read(&mut buf)?;
-        if n == 0 && text.is_empty() {
-            return Ok(false);
-        }
-        assert_ne!(n, 0, "an answer was cut off: {:?}", String::from_utf8_lossy(&text));
-        text.extend_from_slice(&buf[..n]);
-        if text.ends_with(b"Hello, World!") {
-            assert!(text.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&text));
-            return Ok(true);
-        }
-    }
-}
-
-/// False once it has ended, although nobody may have waited for it yet.
-fn runs(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    !stat.rsplit_once(") ").expect("a name in parentheses").1.starts_with('Z')
-}
-
-fn signal(pid: u32, signal: i32) {
-    // SAFETY: no memory is involved. The process is a descendant, which nobody waits for before
-    // its group ends: its number is its own.
-    let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(sent, 0, "it lives");
 }

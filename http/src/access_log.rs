@@ -13,13 +13,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::body::{Content, Produce};
+use squall_reactor::net::TcpStream;
+
+use crate::content::{Content, Produce, Transmit};
 use crate::date::Date;
 use crate::method::Method;
 use crate::proxy::TrustedProxies;
 use crate::request::Request;
 use crate::response::Response;
 use crate::status::StatusCode;
+use crate::trailers::Trailers;
 
 /// `handler`, with a record of each request for `sink`. A panic of the sink goes no further.
 ///
@@ -185,18 +188,36 @@ impl<S: Fn(&Record)> Drop for Entry<S> {
 }
 
 /// Content that is counted as it is made; dropped with it, the entry ends.
-struct Counted<S: Fn(&Record)> {
-    content: Box<dyn Produce>,
+struct Counted<C: ?Sized, S: Fn(&Record)> {
+    /// What is to be sent, if that is known.
+    length: Option<u64>,
     entry: Entry<S>,
+    content: Box<C>,
 }
 
-impl<S: Fn(&Record)> Produce for Counted<S> {
+impl<S: Fn(&Record)> Produce for Counted<dyn Produce, S> {
     fn poll_produce(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>> {
         let start = out.len();
         let produced = self.content.poll_produce(cx, out);
         self.entry.record.bytes += (out.len() - start) as u64;
         self.entry.record.whole |= matches!(produced, Poll::Ready(Ok(false)));
         produced
+    }
+
+    fn trailers(&mut self) -> Trailers {
+        self.content.trailers()
+    }
+}
+
+impl<S: Fn(&Record)> Transmit for Counted<dyn Transmit, S> {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<u64>> {
+        let sent = self.content.poll_transmit(cx, stream);
+        if let Poll::Ready(Ok(sent)) = sent {
+            let record = &mut self.entry.record;
+            record.bytes += sent;
+            record.whole = Some(record.bytes) == self.length;
+        }
+        sent
     }
 }
 
@@ -218,8 +239,12 @@ where
         let is_sent = record.method != Method::Head && !response.status.is_without_content();
         match response.content {
             Content::Produced(length, content) if is_sent => {
-                let counted = Counted { content, entry };
+                let counted = Counted { length, entry, content };
                 response.content = Content::Produced(length, Box::new(counted));
+            }
+            Content::Transmitted(length, content) if is_sent => {
+                let counted = Counted { length: Some(length), entry, content };
+                response.content = Content::Transmitted(length, Box::new(counted));
             }
             Content::Bytes(ref bytes) if is_sent => {
                 (record.bytes, record.whole) = (bytes.len() as u64, true);

@@ -9,11 +9,13 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::app::App;
-use crate::body::{Body, Content, Progress, owed};
+use crate::body::{Body, Progress, owed};
+use crate::content::Content;
 use crate::deadline::{later, until};
+use crate::departure::Departure;
 use crate::encode::{Asked, Length, Promise, encode_error, encode_head};
 use crate::error::Error;
 use crate::framing::{Expectation, Framing, expectation, framing};
@@ -26,6 +28,7 @@ use crate::send::{COPY_BYTES, Wire, send_content};
 use crate::slots::{TypedLines, Workspace};
 use crate::status::StatusCode;
 use crate::target::TargetForm;
+use crate::trailers;
 use crate::watch::Watch;
 
 impl<H> App<H>
@@ -43,7 +46,7 @@ where
             // A body will want room behind its head. Offsets count from the head's own start.
             space.buffer.compact();
         }
-        let Workspace { buffer, parser, decoder, out, lines } = space;
+        let Workspace { buffer, parser, decoder, out, lines, handover } = space;
         let (bytes, window) = buffer.split(head);
         let view = parser.head(bytes);
         let (asked, form) = (Asked::by(&view), view.form());
@@ -59,6 +62,7 @@ where
         let progress = Progress {
             ended: Cell::new(framing == Framing::None),
             more: Cell::new(framing == Framing::None && !window.is_empty()),
+            departure: Departure::default(),
         };
         // Who sends without waiting for a 100 is sent none (RFC 9110, 10.1.1).
         let waits = waits && window.is_empty();
@@ -75,6 +79,7 @@ where
                 continue_owed: owed(waits),
                 progress: &progress,
                 in_a_row: 0,
+                trailers: None,
                 handle: &self.handle,
                 received: 0,
                 pace: None,
@@ -95,7 +100,10 @@ where
                     wire.send_rest(out, false).await?;
                 }
                 match self.handled(wire, out, &mut request, &mut watch).await? {
-                    Some(response) => response.into_final(),
+                    Some(response) => {
+                        let switches = asked.minor_version > 0 && request.body.has_ended();
+                        response.into_final(switches)
+                    }
                     None => {
                         self.cancelled.set(self.cancelled.get() + 1);
                         // The answers before it were given, and a reset would discard what the
@@ -111,10 +119,21 @@ where
         let close =
             fate == Unread::Close || self.draining.get() || asked.method == Some(Method::Connect);
         let asked = if close { asked.closing() } else { asked };
-        let (content, promise) = self.encode(out, lines, response, asked);
-        let whole = send_content(wire, out, content, promise.transfer).await?;
+        let has_trailers = response.has_trailers(&asked) && trailers::are_wanted(request.headers());
+        let (content, promise) = self.encode(out, lines, response, asked, has_trailers);
         let clean = request.body.window.is_empty();
-        let mut after = if whole { after(fate, promise.keep, clean) } else { After::Reset };
+        let mut after = match content {
+            Content::Handover(speak) => {
+                *handover = Some(speak);
+                After::Handover
+            }
+            content => {
+                match send_content(wire, out, content, promise.transfer, has_trailers).await? {
+                    true => after(fate, promise.keep, clean),
+                    false => After::Reset,
+                }
+            }
+        };
         if fate == Unread::Drain && after == After::Idle {
             wire.send_rest(out, false).await?;
             if !self.drain(&mut request.body).await {
@@ -139,13 +158,13 @@ where
         lines: &mut TypedLines,
         response: Response,
         asked: Asked,
+        has_trailers: bool,
     ) -> (Content, Promise) {
-        let Response { status, content_type, lines: own_lines, content } = response;
-        let length = match &content {
-            Content::Bytes(bytes) => Length::Known(bytes.len() as u64),
-            Content::Produced(Some(length), _) => Length::Known(*length),
-            Content::Produced(None, _) => Length::Unknown,
-        };
+        let Response { status, content_type, lines: mut own_lines, content, trailer } = response;
+        let length = content.length().map_or(Length::Unknown, Length::Known);
+        if has_trailers {
+            own_lines.append_all(&trailer);
+        }
         let lines = match content_type {
             None => &own_lines,
             Some(media_type) => lines.typed(media_type, &own_lines),
@@ -154,7 +173,7 @@ where
     }
 
     /// Runs the handler, and watches the client while it is not finished. `None`: the client has
-    /// left, and the handler's future has been dropped.
+    /// left, and the handler's future has been dropped, because it wanted nothing else.
     async fn handled(
         &self,
         wire: &Wire<'_>,
@@ -163,19 +182,41 @@ where
         watch: &mut Watch<'_>,
     ) -> io::Result<Option<Response>> {
         let mut sent = 0;
-        let mut handler = pin!((self.handler)(request));
+        let (mut is_broken, progress) = (false, request.body.progress);
+        // A function may work before it makes its future, and panic there. The future is pinned where
+        // it is made: each move is room for another one in the slot.
+        let mut made = pin!(caught(move || {
+            let request = request; // given, not lent: the future keeps it
+            (self.handler)(request)
+        }));
+        let Some(mut handler) = made.as_mut().as_pin_mut() else {
+            return Ok(Some(panicked()));
+        };
         let handled = poll_fn(|cx| {
-            if let Poll::Ready(response) = poll_caught(handler.as_mut(), cx) {
-                return Poll::Ready(Ok(Some(response)));
-            }
-            // It takes its time: the answers before it need not wait for it.
-            while sent < out.len() {
-                match wire.stream.poll_write(cx, &out[sent..])? {
-                    Poll::Ready(n) => sent += n,
-                    Poll::Pending => return Poll::Pending,
+            loop {
+                if let Poll::Ready(response) = poll_caught(handler.as_mut(), cx) {
+                    return Poll::Ready(Ok(Some(response)));
                 }
+                if is_broken {
+                    return Poll::Pending;
+                }
+                // It takes its time: the answers before it need not wait for it.
+                let gone = match ready!(poll_flush(wire, cx, out, &mut sent)) {
+                    Err(error) => {
+                        is_broken = true;
+                        Err(error)
+                    }
+                    Ok(()) if !progress.departure.matters() => return Poll::Pending,
+                    Ok(()) => {
+                        ready!(watch.poll_left(cx));
+                        Ok(None)
+                    }
+                };
+                if !progress.departure.tell() {
+                    return Poll::Ready(gone);
+                }
+                // Whoever wanted to know has been told, and is polled once more.
             }
-            watch.poll_left(cx).map(|()| Ok(None))
         })
         .await;
         out.drain(..sent);
@@ -246,8 +287,27 @@ fn poll_caught(
     handler: Pin<&mut impl Future<Output = Response>>,
     cx: &mut Context<'_>,
 ) -> Poll<Response> {
-    catch_unwind(AssertUnwindSafe(|| handler.poll(cx))).unwrap_or_else(|_| {
-        let text = "the handler failed";
-        Poll::Ready(Response::error(StatusCode::INTERNAL_SERVER_ERROR, text))
-    })
+    caught(|| handler.poll(cx)).unwrap_or_else(|| Poll::Ready(panicked()))
+}
+
+/// What `make` makes, `None` if it panics.
+fn caught<T>(make: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(make)).ok()
+}
+
+fn panicked() -> Response {
+    Response::error(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+}
+
+/// Sends what of `out` is not `sent`.
+fn poll_flush(
+    wire: &Wire<'_>,
+    cx: &mut Context<'_>,
+    out: &[u8],
+    sent: &mut usize,
+) -> Poll<io::Result<()>> {
+    while *sent < out.len() {
+        *sent += ready!(wire.stream.poll_write(cx, &out[*sent..]))?;
+    }
+    Poll::Ready(Ok(()))
 }

@@ -24,9 +24,12 @@ pub(crate) struct App<H> {
     pub(crate) requests: Cell<u64>,
     pub(crate) cancelled: Cell<u64>,
     pub(crate) refused: Cell<u64>,
-    pub(crate) on_refusal: Option<Box<dyn Fn(&Refusal)>>,
+    pub(crate) on_refusal: Option<OnRefusal>,
     pub(crate) date: RefCell<(Date, Instant)>,
 }
+
+/// Who is told of refusals.
+pub(crate) type OnRefusal = Box<dyn Fn(&Refusal)>;
 
 /// A request that was refused before any handler saw it.
 ///

@@ -1,9 +1,8 @@
-//! A request's body, read as the handler asks for it, and a response's, made as it is sent.
+//! A request's body, read as the handler asks for it.
 //!
 //! Reading is back-pressure: what the handler does not ask for stays in the kernel, one buffer ahead at
-//! most. Writing is a [`Produce`]r that is asked when there is room. Next: `request`.
+//! most. Next: `request`.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
@@ -18,7 +17,9 @@ use squall_reactor::{Handle, Sleep, sleep_until};
 use crate::buffer::Window;
 use crate::chunked::{Decoded, Piece};
 use crate::deadline::later;
+use crate::departure::Departure;
 use crate::error::Error;
+use crate::headers::Fields;
 use crate::limits::Limits;
 use crate::protocol::{BodyReader, BodyState};
 
@@ -35,6 +36,8 @@ pub(crate) struct Progress {
     pub(crate) ended: Cell<bool>,
     /// Bytes of a next request have come with it.
     pub(crate) more: Cell<bool>,
+    /// What the handler wants when its client leaves.
+    pub(crate) departure: Departure,
 }
 
 /// A request's body.
@@ -66,6 +69,8 @@ pub struct Body<'a> {
     pub(crate) progress: &'a Progress,
     /// Reads in a row that found something.
     pub(crate) in_a_row: u8,
+    /// The trailer section's place in the window, once the body has ended.
+    pub(crate) trailers: Option<Range<usize>>,
     pub(crate) handle: &'a Handle,
     /// Bytes that were read for it, beyond those that came with the head.
     pub(crate) received: u64,
@@ -113,6 +118,11 @@ impl Body<'_> {
         }
     }
 
+    /// Whether it has been read to its end, or there is none.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reader.state() == BodyState::Ended
+    }
+
     /// The next bytes of the body, `None` at its end. The first call sends `100 Continue` to a client
     /// that waits for it.
     ///
@@ -140,6 +150,27 @@ impl Body<'_> {
         Ok(bytes)
     }
 
+    /// The trailer fields that came behind a chunked body, once that has been read to its end: `None`
+    /// before. They say what the client learnt while it sent, such as a digest, and are never to
+    /// be taken for header fields (RFC 9110, 6.5.1); those that frame, route or authenticate a
+    /// message are left out.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_http::{Request, Response};
+    ///
+    /// async fn upload(request: &mut Request<'_>) -> Response {
+    ///     while let Ok(Some(_piece)) = request.body().chunk().await {}
+    ///     let digest = request.body().trailers().and_then(|fields| fields.get("digest"));
+    ///     Response::text(format!("{}\n", String::from_utf8_lossy(digest.unwrap_or(b"none"))))
+    /// }
+    /// # let _ = squall_http::Server::new(upload);
+    /// ```
+    pub fn trailers(&self) -> Option<Fields<'_>> {
+        let place = self.trailers.clone()?;
+        Some(self.reader.trailers(self.window.bytes(place)))
+    }
+
     fn poll_place(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +187,12 @@ impl Body<'_> {
                 Piece::Data(data) => {
                     return Poll::Ready(Ok(Some(place + data.start..place + data.end)));
                 }
-                Piece::End(_) => return Poll::Ready(Ok(None)),
+                Piece::End(section) => {
+                    // Nothing is read into the window from here on, so they stay where they are.
+                    let place = place + section.start..place + section.end;
+                    self.trailers.get_or_insert(place);
+                    return Poll::Ready(Ok(None));
+                }
                 Piece::More => {}
             }
             if self.poll_more(cx)?.is_pending() {
@@ -273,77 +309,5 @@ impl std::error::Error for BodyError {
             Self::Http(error) => Some(error),
             Self::Io(error) => Some(error),
         }
-    }
-}
-
-/// A response's content.
-pub(crate) enum Content {
-    /// Known whole.
-    Bytes(Cow<'static, [u8]>),
-    /// Made as it is sent; the length if it is known.
-    Produced(Option<u64>, Box<dyn Produce>),
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Produced(length, _) => f.debug_tuple("Produced").field(length).finish(),
-        }
-    }
-}
-
-/// Makes a response's content piece by piece, when there is room for it.
-///
-/// # Examples
-/// ```
-/// use squall_http::{Produce, Response};
-/// use std::io;
-/// use std::task::{Context, Poll};
-///
-/// struct Countdown(u32);
-///
-/// impl Produce for Countdown {
-///     fn poll_produce(&mut self, _: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>> {
-///         out.extend_from_slice(format!("{}\n", self.0).as_bytes());
-///         self.0 = self.0.saturating_sub(1);
-///         Poll::Ready(Ok(self.0 > 0))
-///     }
-/// }
-///
-/// let response = Response::produced("text/plain", None, Countdown(10));
-/// # drop(response);
-/// ```
-pub trait Produce {
-    /// Appends the next piece to `out`: some kilobytes are a good size. `Ready(Ok(false))` when the
-    /// content has ended (what was appended by that call still counts). Who answers `Pending` has
-    /// appended nothing and wakes `cx` later; what came before is sent meanwhile, and if the client
-    /// resets, the producer is dropped. It is also dropped when the content has been sent, and
-    /// unasked if the response has no content (HEAD).
-    ///
-    /// # Errors
-    /// An error cuts the response off, so that the client sees that it is incomplete.
-    fn poll_produce(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>>;
-}
-
-/// The pieces of an iterator, some kilobytes at a time.
-#[derive(Debug)]
-pub(crate) struct Pieces<I>(pub(crate) I);
-
-impl<I, P> Produce for Pieces<I>
-where
-    I: Iterator<Item = P>,
-    P: AsRef<[u8]>,
-{
-    fn poll_produce(&mut self, _: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<io::Result<bool>> {
-        const PIECE_BYTES: usize = 8 << 10;
-        let start = out.len();
-        while out.len() - start < PIECE_BYTES {
-            match self.0.next() {
-                Some(piece) => out.extend_from_slice(piece.as_ref()),
-                None => return Poll::Ready(Ok(false)),
-            }
-        }
-        Poll::Ready(Ok(true))
     }
 }

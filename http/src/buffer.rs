@@ -2,7 +2,7 @@
 //!
 //! A connection has one only while something is unanswered; then it goes back to the server's list
 //! (see `slots`). A request borrows the part behind its own head as a [`Window`], into which its body
-//! is read, so head and body never copy each other. Next: `slots`.
+//! is read, so head and body never copy each other. Next: `content`.
 
 use std::ops::Range;
 
@@ -52,6 +52,13 @@ impl ReadBuffer {
     pub(crate) fn compact(&mut self) {
         self.bytes.copy_within(self.filled.clone(), 0);
         self.filled = 0..self.filled.len();
+    }
+
+    /// Takes out what has come and is not used up.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.filled().to_vec();
+        self.filled = 0..0;
+        rest
     }
 
     /// The room behind the first `head` bytes of what has come.

@@ -329,7 +329,7 @@ impl ChunkExtension {
 
 /// What must be known before the content and is therefore dropped from trailers: framing, routing,
 /// modifiers, authentication, and the content's own form (RFC 9110, 6.5.1).
-const NOT_IN_TRAILERS: &str = "\
+pub(crate) const NOT_IN_TRAILERS: &str = "\
     Authorization Cache-Control Connection Content-Encoding Content-Length Content-Range
     Content-Type Cookie Expect Forwarded Host If-Match If-Modified-Since If-None-Match If-Range
     If-Unmodified-Since Keep-Alive Max-Forwards Pragma Proxy-Authorization Proxy-Connection

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Handle, Side, Sleep, sleep_until};
@@ -35,13 +35,10 @@ pub(crate) struct Service<F, M> {
     pub(crate) scratch: RefCell<Box<[u8]>>,
 }
 
+/// How long a drain waits for the first request of a connection.
+const FRESH: Duration = Duration::from_millis(500);
 /// How long a closing connection may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long after its last answer, or its beginning, a connection may speak although the server
-/// drains: a request needs a round trip or less to come.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// The next turn: what has come already is reported there.
-const LAST_LOOK: Duration = Duration::from_millis(1);
 /// What is read at once of what nobody wants.
 pub(crate) const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -54,11 +51,15 @@ pub(crate) struct Connection<F, M> {
     peer: SocketAddr,
     /// Its place among the server's connections.
     key: usize,
+    /// It has not yet asked anything.
+    fresh: bool,
 }
 
 enum Stage<F> {
     Idle(TcpStream),
     Busy(Slot<F>),
+    /// It speaks another protocol.
+    HandedOver(Pin<Box<dyn Future<Output = ()>>>),
     /// All is sent; what the client still sends is read and thrown away, so that no reset overtakes
     /// the answer (RFC 9112, 9.6).
     Lingering(TcpStream),
@@ -78,8 +79,8 @@ impl<F, M> Connection<F, M> {
             return None;
         };
         let deadline = sleep_until(later(service.handle.now(), service.limits.idle_timeout));
-        let service = Rc::clone(service);
-        Some(Self { stage: Stage::Idle(stream), deadline, service, peer, key })
+        let (stage, service) = (Stage::Idle(stream), Rc::clone(service));
+        Some(Self { stage, deadline, service, peer, key, fresh: true })
     }
 }
 
@@ -103,8 +104,13 @@ where
                     Poll::Ready(Ok(_)) => this.begin(stream),
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {
-                        this.hasten();
-                        // Nothing has come, and nothing will be cut off.
+                        if this.service.connections.is_draining() {
+                            match this.fresh {
+                                // Nothing has come, and nothing will be cut off.
+                                false => return Poll::Ready(()),
+                                true => this.hasten(),
+                            }
+                        }
                         if this.deadline.poll_elapsed(cx).is_ready() {
                             return Poll::Ready(());
                         }
@@ -132,20 +138,37 @@ where
                             return Poll::Ready(());
                         }
                     };
+                    let Finished { stream, mut space, after, asked } = finished;
+                    let handover =
+                        space.handover.take().map(|speak| (speak, space.buffer.take_rest()));
                     this.service.slots.give_slot(slot);
-                    this.service.slots.give_space(finished.space);
+                    this.service.slots.give_space(space);
+                    this.fresh &= !asked;
                     let now = this.service.handle.now();
-                    this.stage = match finished.after {
-                        After::Idle => {
+                    this.stage = match (after, handover) {
+                        (_, Some((speak, read))) => {
+                            this.deadline.disarm();
+                            Stage::HandedOver(speak(stream, read))
+                        }
+                        (After::Idle, _) => {
                             this.deadline.reset(later(now, this.service.limits.idle_timeout));
-                            Stage::Idle(finished.stream)
+                            Stage::Idle(stream)
                         }
-                        After::Linger if this.service.connections.begin_linger() => {
+                        (After::Linger, _) if this.service.connections.begin_linger() => {
                             this.deadline.reset(now + LINGER);
-                            Stage::Lingering(finished.stream)
+                            Stage::Lingering(stream)
                         }
-                        After::Linger | After::Close | After::Reset => return Poll::Ready(()),
+                        (_, None) => return Poll::Ready(()),
                     };
+                }
+                Stage::HandedOver(mut speaking) => {
+                    let polled = catch_unwind(AssertUnwindSafe(|| speaking.as_mut().poll(cx)));
+                    this.stage = Stage::HandedOver(speaking);
+                    if let Ok(Poll::Pending) = polled {
+                        return Poll::Pending;
+                    }
+                    this.abort();
+                    return Poll::Ready(());
                 }
                 Stage::Lingering(stream) => {
                     let read = stream.poll_read(cx, &mut this.service.scratch.borrow_mut());
@@ -179,24 +202,23 @@ where
 }
 
 impl<F, M> Connection<F, M> {
-    /// In a drain an idle connection closes, but not in the face of a request that is on its way:
-    /// one that has fallen silent, or was opened, just now may still speak.
+    /// In a drain: who has just connected is about to ask, and gets a moment to do so.
     fn hasten(&mut self) {
-        if !self.service.connections.is_draining() {
-            return;
-        }
-        let now = self.service.handle.now();
-        let left = self.deadline.deadline().saturating_duration_since(now);
-        if left > LAST_WORDS {
-            let silent = self.service.limits.idle_timeout.saturating_sub(left);
-            self.deadline.reset(now + LAST_WORDS.saturating_sub(silent).max(LAST_LOOK));
+        // A reading of its own: where a handler held the loop, the turn's is of before.
+        let soon = later(Instant::now(), FRESH);
+        if soon < self.deadline.deadline() {
+            self.deadline.reset(soon);
         }
     }
 
-    /// The server's patience is over.
+    /// Drops what is still going on.
     fn abort(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Idle(_) | Stage::Ended => {}
+            Stage::HandedOver(speaking) => {
+                // What it holds may panic in its drop.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(speaking)));
+            }
             Stage::Lingering(_) => self.service.connections.end_linger(),
             Stage::Busy(slot) => {
                 let give = AssertUnwindSafe(|| self.service.slots.give_slot(slot));

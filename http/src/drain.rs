@@ -120,8 +120,7 @@ impl Connections {
         self.aborting.get()
     }
 
-    /// Idle connections close, those that were active just now after a moment, the others after
-    /// their answer.
+    /// Idle connections close, the others after their answer.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.wake_all();

@@ -3,7 +3,7 @@
 //! The one idea: how a response ends is decided in one place, from status, request and length, and
 //! what the head promises is returned, so that whoever sends the content cannot choose otherwise.
 //! Header lines are checked when they are added and copied as a block when they are sent. Absent:
-//! Content-Type and the rest of content; a reason phrase of the handler's own. Next: `protocol`.
+//! Content-Type and the rest of content; a reason phrase of the handler's own. Next: `trailers`.
 
 use crate::date::Date;
 use crate::error::Error;
@@ -196,7 +196,8 @@ pub struct Promise {
 ///
 /// A Date is added if the handler has set none, but not to an interim response; Content-Length or
 /// Transfer-Encoding as [`Promise::transfer`] says; `Connection: close` for the last response,
-/// `keep-alive` for HTTP/1.0, `upgrade` for 101. The version is `HTTP/1.1` for every request
+/// `keep-alive` for HTTP/1.0, and `upgrade` for 101 and 426, whose Upgrade it stands for (RFC 9110,
+/// 7.8). The version is `HTTP/1.1` for every request
 /// (RFC 9110, 6.2).
 ///
 /// # Examples
@@ -229,15 +230,7 @@ pub fn encode_head(
         }
         put_framing(out, status, transfer, length);
     }
-    match asked.persistence {
-        _ if status == StatusCode::SWITCHING_PROTOCOLS => {
-            out.extend_from_slice(b"Connection: upgrade\r\n");
-        }
-        _ if status.is_interim() => {}
-        _ if !keep => out.extend_from_slice(b"Connection: close\r\n"),
-        Persistence::KeepAndSay => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        Persistence::Keep | Persistence::Close => {}
-    }
+    put_connection(out, status, asked.persistence, keep);
     out.extend_from_slice(&lines.bytes);
     out.extend_from_slice(b"\r\n");
     Promise { transfer, keep: keep || status.is_interim() }
@@ -311,6 +304,25 @@ pub fn end_chunk(out: &mut Vec<u8>, chunk: usize) {
 /// The last chunk, without trailers. It goes out with the last data.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
+/// Ends a chunked body with trailers: the last chunk, the trailer section, and its empty line
+/// (RFC 9112, 7.1.2).
+///
+/// # Examples
+/// ```
+/// use squall_http::encode::{HeaderLines, end_chunks};
+///
+/// let (mut out, mut trailers) = (Vec::new(), HeaderLines::new());
+/// trailers.append("X-Checksum", "5eb63bbb")?;
+/// end_chunks(&mut out, &trailers);
+/// assert_eq!(out, b"0\r\nX-Checksum: 5eb63bbb\r\n\r\n");
+/// # Ok::<(), squall_http::Error>(())
+/// ```
+pub fn end_chunks(out: &mut Vec<u8>, trailers: &HeaderLines) {
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(&trailers.bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Room for a chunk's size: eight digits and CRLF.
 const EMPTY_SIZE: &[u8; 10] = b"00000000\r\n";
 
@@ -347,6 +359,23 @@ fn put_framing(out: &mut Vec<u8>, status: StatusCode, transfer: Transfer, length
         (Transfer::Nothing, Length::Known(length)) => put_length(out, length),
         (Transfer::Nothing, Length::Unknown) => {}
     }
+}
+
+/// Connection: what follows the response, and that Upgrade is meant for this connection alone.
+#[inline]
+fn put_connection(out: &mut Vec<u8>, status: StatusCode, persistence: Persistence, keep: bool) {
+    let upgrades = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let line: &[u8] = match (keep, persistence) {
+        _ if status == StatusCode::SWITCHING_PROTOCOLS => b"Connection: upgrade\r\n",
+        _ if status.is_interim() => b"",
+        (false, _) if upgrades => b"Connection: close, upgrade\r\n",
+        (false, _) => b"Connection: close\r\n",
+        (true, Persistence::KeepAndSay) if upgrades => b"Connection: keep-alive, upgrade\r\n",
+        (true, _) if upgrades => b"Connection: upgrade\r\n",
+        (true, Persistence::KeepAndSay) => b"Connection: keep-alive\r\n",
+        (true, Persistence::Keep | Persistence::Close) => b"",
+    };
+    out.extend_from_slice(line);
 }
 
 #[inline]

@@ -95,6 +95,8 @@ errors! {
     HeaderValue INTERNAL_SERVER_ERROR "RFC 9110, 5.5" "a control byte in a response header value",
     HeaderReserved INTERNAL_SERVER_ERROR "RFC 9112, 6"
         "a response header that the server writes itself",
+    TrailerName INTERNAL_SERVER_ERROR "RFC 9110, 6.5.1"
+        "a field that must be known before the content, as a trailer",
 }
 
 impl Error {

@@ -31,6 +31,8 @@ pub(crate) struct Finished {
     pub(crate) stream: TcpStream,
     pub(crate) space: Box<Workspace>,
     pub(crate) after: After,
+    /// Whether there was a request at all.
+    pub(crate) asked: bool,
 }
 
 /// Serves what comes on `stream` until nothing is unanswered or the connection is to be closed.
@@ -44,19 +46,20 @@ where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
     // A failed write or read means that there is nobody to answer.
+    let mut answered = 0;
     let wire = Wire { stream: &stream, peer, write_timeout: app.limits.write_timeout };
-    let after = app.batch(&wire, &mut space).await.unwrap_or(After::Reset);
+    let after = app.batch(&wire, &mut space, &mut answered).await.unwrap_or(After::Reset);
     match after {
-        After::Idle => {}
+        After::Idle | After::Handover => {}
         After::Close | After::Linger => drop(stream.shutdown(Shutdown::Write)),
         After::Reset => drop(stream.set_reset_on_close()),
     }
-    if after != After::Idle {
+    if !matches!(after, After::Idle | After::Handover) {
         // What is unread has no meaning any more.
         let unread = space.buffer.filled().len();
         space.buffer.rejoin(unread, 0..0);
     }
-    Finished { stream, space, after }
+    Finished { stream, space, after, asked: answered > 0 }
 }
 
 /// What reading a head came to.
@@ -70,8 +73,12 @@ impl<H> App<H>
 where
     H: AsyncFn(&mut Request<'_>) -> Response,
 {
-    async fn batch(&self, wire: &Wire<'_>, space: &mut Workspace) -> io::Result<After> {
-        let mut answered = 0;
+    async fn batch(
+        &self,
+        wire: &Wire<'_>,
+        space: &mut Workspace,
+        answered: &mut usize,
+    ) -> io::Result<After> {
         loop {
             let head = match self.hear(wire, space).await? {
                 Heard::Head(length) => length,
@@ -91,11 +98,11 @@ where
                 After::Idle => {}
                 after => return Ok(after),
             }
-            answered += 1;
+            *answered += 1;
             if space.out.len() >= MAX_OUT_BYTES {
                 wire.send_rest(&mut space.out, false).await?;
             }
-            if answered % BATCH == 0 {
+            if answered.is_multiple_of(BATCH) {
                 wire.send_rest(&mut space.out, false).await?;
                 yield_now().await;
             }

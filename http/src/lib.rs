@@ -14,11 +14,14 @@ pub mod framing;
 pub mod chunked;
 pub mod date;
 pub mod encode;
+mod trailers;
 
 mod protocol;
 mod buffer;
+mod content;
 mod slots;
 mod deadline;
+mod departure;
 mod body;
 mod request;
 mod response;
@@ -40,9 +43,14 @@ pub mod access_log;
 pub mod metrics;
 mod conditional;
 pub mod files;
+pub mod upgrade;
+#[cfg(feature = "http")]
+pub mod convert;
 
 pub use app::Refusal;
-pub use body::{Body, BodyError, Produce};
+pub use body::{Body, BodyError};
+pub use content::Produce;
+pub use departure::Left;
 pub use error::Error;
 pub use limits::Limits;
 pub use method::Method;
@@ -52,6 +60,7 @@ pub use router::{RouteError, Router};
 pub use server::{Server, ServerStats, Serving};
 pub use status::StatusCode;
 pub use target::TargetForm;
+pub use trailers::Trailers;
 pub use watch::Fin;
 
 /// The examples of the package's own page compile.

@@ -1,8 +1,8 @@
 //! The figures of loop, pools and server as text for Prometheus.
 //!
 //! Everything is a counter that exists already; a scrape reads it, and nothing is counted for its
-//! sake but the answers by status. Absent: histograms and a registry; what a service counts of its
-//! own it adds with [`counter`](Metrics::counter) and [`gauge`](Metrics::gauge). Next:
+//! sake but the answers by status. The loop's lag is the one histogram. Absent: a registry; what a
+//! service counts of its own it adds with [`counter`](Metrics::counter) and [`gauge`](Metrics::gauge). Next:
 //! `conditional`.
 //!
 //! The format is Prometheus's text exposition format, version 0.0.4.
@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::rc::Rc;
+use std::time::Duration;
 
 use squall_reactor::Stats;
 use squall_reactor::pool::PoolStats;
@@ -88,7 +89,26 @@ impl Metrics {
                 }
             }
         }
+        self.lag(stats);
         self
+    }
+
+    /// A histogram: each bucket counts all times up to its bound.
+    fn lag(&mut self, stats: &Stats) {
+        let mut count = 0;
+        let help = "how long the loop was away from the kernel between two waits";
+        self.family("squall_lag_seconds", "histogram", help, [("", ""); 0]);
+        for (bound, times) in stats.lag.iter() {
+            count += times;
+            let bound = match bound {
+                Duration::MAX => "+Inf".to_owned(),
+                bound => Seconds(bound.as_nanos() as u64).to_string(),
+            };
+            let _ = writeln!(self.text, "squall_lag_seconds_bucket{{le=\"{bound}\"}} {count}");
+        }
+        let sum = Seconds(stats.busy_ns);
+        let _ =
+            writeln!(self.text, "squall_lag_seconds_sum {sum}\nsquall_lag_seconds_count {count}");
     }
 
     /// The figures of pools, `squall_pool_...`, each under a label with its name.
@@ -126,6 +146,11 @@ impl Metrics {
             "squall_http_cancelled_total",
             "requests whose client left before an answer",
             stats.cancelled(),
+        )
+        .counter(
+            "squall_http_refused_total",
+            "requests that were refused before any handler saw them",
+            stats.refused(),
         )
     }
 
@@ -229,19 +254,22 @@ mod tests {
             .answers(&answers)
             .counter("own_total", "two\nlines", 1);
         let mut names = BTreeSet::new();
-        let mut family = "";
+        let (mut family, mut histogram) = ("", false);
         for line in metrics.as_str().lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 family = help.split(' ').next().unwrap();
                 assert!(names.insert(family), "{family} stands twice");
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-                assert!(
-                    [format!("{family} counter"), format!("{family} gauge")].contains(&kind.into())
-                );
-                assert_eq!(kind.ends_with("counter"), family.ends_with("_total"), "{family}");
+                let kind = kind.strip_prefix(family).and_then(|kind| kind.strip_prefix(' '));
+                assert!(matches!(kind, Some("counter" | "gauge" | "histogram")), "{line}");
+                assert_eq!(kind == Some("counter"), family.ends_with("_total"), "{family}");
+                histogram = kind == Some("histogram");
             } else {
                 let (name, value) = line.rsplit_once(' ').unwrap();
-                assert_eq!(name.split('{').next(), Some(family));
+                let name = name.split('{').next().unwrap();
+                let part = name.strip_prefix(family).unwrap();
+                assert_eq!(histogram, ["_bucket", "_sum", "_count"].contains(&part), "{line}");
+                assert!(histogram || part.is_empty(), "{line}");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
             }
         }
@@ -249,6 +277,11 @@ mod tests {
             "squall_turns_total 7",
             "squall_busy_seconds_total 1.500000000",
             "squall_tasks 3",
+            "squall_lag_seconds_bucket{le=\"0.000001024\"} 0",
+            "squall_lag_seconds_bucket{le=\"4.294967296\"} 0",
+            "squall_lag_seconds_bucket{le=\"+Inf\"} 0",
+            "squall_lag_seconds_sum 1.500000000",
+            "squall_lag_seconds_count 0",
             "squall_pool_threads{pool=\"a\\\"b\\\\\"} 0",
             "squall_pool_threads{pool=\"c\\n\"} 0",
             "squall_http_answers_total{code=\"200\"} 2",

@@ -7,6 +7,7 @@
 use crate::chunked::{ChunkDecoder, Decoded, Piece};
 use crate::error::Error;
 use crate::framing::Framing;
+use crate::headers::Fields;
 use crate::limits::Limits;
 
 /// Where a request's body is.
@@ -72,6 +73,11 @@ impl<'a> BodyReader<'a> {
         result
     }
 
+    /// The trailers of a body that has ended; `bytes` is where [`Piece::End`] pointed to.
+    pub fn trailers<'b>(&'b self, bytes: &'b [u8]) -> Fields<'b> {
+        self.decoder.trailers(bytes)
+    }
+
     /// The body is given up.
     pub fn fail(&mut self, error: Error) {
         self.state = BodyState::Failed(error);
@@ -126,6 +132,8 @@ pub enum After {
     /// Close so that the answer survives: the client may still be sending, and a plain close would
     /// answer that with RST, which discards what is not yet delivered (RFC 9112, 9.6).
     Linger,
+    /// Another protocol, which the connection is handed over to.
+    Handover,
     /// Close; the client has left, or the answer cannot be completed and must not look complete.
     Reset,
 }

@@ -34,10 +34,8 @@ pub use crate::proxy::network::NetworkError;
 ///
 /// let proxies = TrustedProxies::new(["127.0.0.1", "10.0.0.0/8"], Family::XForwarded)?;
 /// let server = Server::new(async move |request: &mut Request<'_>| {
-///     match proxies.client(request) {
-///         Ok(client) => Response::text(format!("{} by {}\n", client.ip, client.scheme)),
-///         Err(error) => Response::text(format!("you have left: {error}\n")),
-///     }
+///     let client = proxies.client(request);
+///     Response::text(format!("{} by {}\n", client.ip, client.scheme))
 /// });
 /// # drop(server);
 /// # Ok::<(), squall_http::proxy::NetworkError>(())

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::body::Body;
+use crate::departure::Left;
 use crate::head::RequestHead;
 use crate::headers::Fields;
 use crate::method::Method;
@@ -84,6 +85,46 @@ impl<'a> Request<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         let (_, place) = self.params.iter().find(|(key, _)| &**key == name)?;
         std::str::from_utf8(self.path().get(place.clone())?).ok()
+    }
+
+    /// Ready once the client has left, for a handler that wants to end by itself: to undo what it has
+    /// begun, or to keep what it has got. What leaving means is [`Fin`](crate::Fin)'s. From this
+    /// call on the handler is not dropped when its client leaves; what it still answers is for
+    /// nobody, and should come soon.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_http::{Request, Response, StatusCode};
+    /// use squall_reactor::Pool;
+    /// use std::{future::poll_fn, pin::pin, task::Poll};
+    ///
+    /// async fn build(request: &mut Request<'_>, pool: &Pool) -> Response {
+    ///     let mut left = pin!(request.left());
+    ///     let mut work = pin!(pool.run_with(|cancelled| !cancelled.is_cancelled()));
+    ///     let done = poll_fn(|cx| match work.as_mut().poll(cx) {
+    ///         Poll::Ready(result) => Poll::Ready(result.ok()),
+    ///         Poll::Pending => left.as_mut().poll(cx).map(|()| None),
+    ///     });
+    ///     match done.await {
+    ///         Some(true) => Response::text("built\n"),
+    ///         _ => Response::new(StatusCode::SERVICE_UNAVAILABLE), // the work is told by its drop
+    ///     }
+    /// }
+    /// # use std::future::Future;
+    /// # let pool = Pool::builder().build()?;
+    /// # let server = async move |request: &mut Request<'_>| build(request, &pool).await;
+    /// # let _ = squall_http::Server::new(server);
+    /// # Ok::<(), squall_reactor::Error>(())
+    /// ```
+    pub fn left(&self) -> Left<'a> {
+        self.body.progress.departure.tell_me()
+    }
+
+    /// Lets the handler run to its end, whether its client leaves or not: for work that must not be
+    /// left half done. A time limit ([`answer_within`](crate::timeout::answer_within)), and the end
+    /// of a drain's patience, still drop it.
+    pub fn ignore_left(&self) {
+        self.body.progress.departure.ignore();
     }
 
     /// The address of the other end of the connection, as accept(2) gave it: a proxy's, if there is one

@@ -5,10 +5,12 @@
 
 use std::borrow::Cow;
 
-use crate::body::{BodyError, Content, Pieces, Produce};
-use crate::encode::HeaderLines;
+use crate::body::BodyError;
+use crate::content::{Content, Pieces, Produce};
+use crate::encode::{Asked, HeaderLines};
 use crate::error::Error;
 use crate::status::StatusCode;
+use crate::trailers::announcement;
 
 /// A response.
 ///
@@ -27,13 +29,16 @@ pub struct Response {
     pub(crate) content_type: Option<&'static str>,
     pub(crate) lines: HeaderLines,
     pub(crate) content: Content,
+    /// `Trailer: ...`, or nothing.
+    pub(crate) trailer: HeaderLines,
 }
 
 impl Response {
     /// A response with this status and no content.
     pub fn new(status: StatusCode) -> Self {
         let content = Content::Bytes(Cow::Borrowed(b""));
-        Self { status, content_type: None, lines: HeaderLines::new(), content }
+        let (lines, trailer) = (HeaderLines::new(), HeaderLines::new());
+        Self { status, content_type: None, lines, content, trailer }
     }
 
     /// 200 with plain text in UTF-8.
@@ -99,13 +104,57 @@ impl Response {
         Ok(self)
     }
 
+    /// Announces trailer fields, whose values the content's producer gives when it has ended
+    /// ([`Produce::trailers`], [`Sink::trailer`](crate::stream::Sink::trailer)).
+    ///
+    /// They are announced and sent in chunked coding alone, that is if the content's length is not
+    /// known, and to a client that has said `TE: trailers` (RFC 9110, 6.5.1; RFC 9112, 7.1.2). Others
+    /// get the response without them, so nothing that must be known may depend on them.
+    ///
+    /// # Errors
+    /// [`Error::TrailerName`] for a field that must be known before the content.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_http::Response;
+    ///
+    /// let response = Response::stream("text/plain", async |sink| {
+    ///     sink.write(b"hello world").await;
+    ///     sink.trailer("X-Checksum", "5eb63bbb").map_err(std::io::Error::other)
+    /// });
+    /// let response = response.trailers(&["X-Checksum"])?;
+    /// # drop(response);
+    /// # Ok::<(), squall_http::Error>(())
+    /// ```
+    pub fn trailers(mut self, names: &[&str]) -> Result<Self, Error> {
+        self.trailer = announcement(names)?;
+        Ok(self)
+    }
+
     /// The same, or 500 in place of an interim status: behind that the client would take the answer
-    /// to its next request for the one to this (RFC 9110, 15.2).
-    pub(crate) fn into_final(self) -> Self {
-        if !self.status.is_interim() {
-            return self;
+    /// to its next request for the one to this (RFC 9110, 15.2). A 101 that hands the connection over
+    /// is final if this is a request that may be answered so: `switches`.
+    pub(crate) fn into_final(self, switches: bool) -> Self {
+        match self.content {
+            Content::Handover(_) if switches => self,
+            Content::Handover(_) => {
+                let text = "the handler's handover is for another request";
+                Self::error(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+            _ if self.status.is_interim() => {
+                let text = "the handler gave an interim status";
+                Self::error(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+            _ => self,
         }
-        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "the handler gave an interim status")
+    }
+
+    /// Whether it has trailers to announce, and is sent in chunks.
+    #[inline]
+    pub(crate) fn has_trailers(&self, asked: &Asked) -> bool {
+        !self.trailer.as_bytes().is_empty()
+            && asked.minor_version > 0
+            && self.content.length().is_none()
     }
 
     /// The header lines so far, without Content-Type.

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Side, sleep_until, yield_now};
 
-use crate::body::{Content, Produce};
+use crate::content::{Content, Produce, Transmit};
 use crate::deadline::later;
-use crate::encode::{LAST_CHUNK, Transfer, begin_chunk, end_chunk};
+use crate::encode::{LAST_CHUNK, Transfer, begin_chunk, end_chunk, end_chunks};
 
 /// Answers that wait for their batch to end; beyond this they are sent.
 pub(crate) const MAX_OUT_BYTES: usize = 64 << 10;
@@ -70,9 +70,11 @@ pub(crate) async fn send_content(
     out: &mut Vec<u8>,
     content: Content,
     transfer: Transfer,
+    has_trailers: bool,
 ) -> io::Result<bool> {
     match (content, transfer) {
-        (_, Transfer::Nothing) => Ok(true),
+        (_, Transfer::Nothing) | (Content::Handover(_), _) => Ok(true),
+        (Content::Transmitted(length, content), _) => transmit(wire, out, length, content).await,
         (Content::Bytes(bytes), _) if bytes.len() <= COPY_BYTES => {
             out.extend_from_slice(&bytes);
             Ok(true)
@@ -112,6 +114,11 @@ pub(crate) async fn send_content(
                 }
             }
             match transfer {
+                Transfer::Chunked if has_trailers => {
+                    let ended = catch_unwind(AssertUnwindSafe(|| producer.trailers()));
+                    let Ok(trailers) = ended else { return Ok(false) };
+                    end_chunks(out, trailers.lines());
+                }
                 Transfer::Chunked => out.extend_from_slice(LAST_CHUNK),
                 Transfer::Length(_) if left > 0 => return Ok(false),
                 _ => {}
@@ -158,6 +165,26 @@ async fn next_piece(
         end_chunk(out, chunk);
     }
     Ok(Some((made, go_on)))
+}
+
+/// Sends `out`, and content that goes to the socket by itself. False if there is less than `left`.
+async fn transmit(
+    wire: &Wire<'_>,
+    out: &mut Vec<u8>,
+    mut left: u64,
+    mut content: Box<dyn Transmit>,
+) -> io::Result<bool> {
+    // The head leaves together with the content's first bytes.
+    wire.send_rest(out, left > 0).await?;
+    while left > 0 {
+        match wire.in_time(|cx| content.poll_transmit(cx, wire.stream)).await? {
+            0 => return Ok(false),
+            sent => left = left.saturating_sub(sent),
+        }
+        // A client that reads as fast as this must not hold the loop (law 7).
+        yield_now().await;
+    }
+    Ok(true)
 }
 
 /// Sends `out` and `bytes` without copying the second behind the first.

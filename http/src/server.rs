@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use squall_reactor::net::{TcpListener, TcpStream};
 use squall_reactor::{Handle, Interest, Next, Registration, Trigger, timeout};
 
-use crate::app::{App, Refusal};
+use crate::app::{App, OnRefusal, Refusal};
 use crate::connection::{Connection, SCRATCH_BYTES, Service};
 use crate::date::Date;
 use crate::drain::Connections;
@@ -31,6 +31,10 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 65_536;
 /// Connections of one address at once, by default: a proxy is one address.
 const MAX_PER_ADDRESS: usize = 16_384;
+
+/// What the kernel takes of an answer beyond what is on its way: a slow reader holds no megabytes of
+/// it, and none are made for it before others have had their turn.
+const MAX_UNSENT_BYTES: u32 = 256 << 10;
 
 /// Builds a server around one handler: an async function from request to response.
 ///
@@ -67,7 +71,7 @@ pub struct Server<H> {
     fin: Fin,
     max_connections: usize,
     max_per_address: usize,
-    on_refusal: Option<Box<dyn Fn(&Refusal)>>,
+    on_refusal: Option<OnRefusal>,
     sockets: Vec<std::net::TcpListener>,
     stats: ServerStats,
 }
@@ -173,18 +177,17 @@ where
             connections: Rc::clone(&connections),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
         });
+        let spawner = handle.clone();
+        let spawn: Spawn = Rc::new(move |stream, peer| {
+            if let Some(connection) = Connection::new(&service, stream, peer) {
+                spawner.spawn_detached(connection);
+            }
+        });
         let mut listeners = Vec::new();
         for socket in self.sockets {
-            let spawner = handle.clone();
-            let service = Rc::clone(&service);
-            let spawn = move |stream: TcpStream, peer: SocketAddr| {
-                if let Some(connection) = Connection::new(&service, stream, peer) {
-                    spawner.spawn_detached(connection);
-                }
-            };
-            listeners.push(listen(handle, socket, &connections, spawn)?);
+            listeners.push(listen(handle, socket, &connections, Rc::clone(&spawn))?);
         }
-        Ok(Serving { listeners, connections, counts })
+        Ok(Serving { listeners, spawn, connections, counts })
     }
 }
 
@@ -215,6 +218,7 @@ impl<H> fmt::Debug for Server<H> {
 /// ```
 pub struct Serving {
     listeners: Vec<Registration<TcpListener>>,
+    spawn: Spawn,
     connections: Rc<Connections>,
     counts: Rc<dyn Counts>,
 }
@@ -240,14 +244,45 @@ impl Serving {
         self.counts.cancelled()
     }
 
-    /// Ends in order: closes the listeners and the idle connections, answers what has begun with
-    /// `Connection: close`, and after `patience` drops the rest. True if nothing had to be dropped.
-    /// A connection that was opened or answered within the last half second may send a request until
-    /// that has passed: it may be on its way.
+    /// Says that the end is near, and goes on: from now each answer ends its connection
+    /// (`Connection: close`), and [`ServerStats::is_draining`] is true, by which a route for health
+    /// tells a balancer to go elsewhere. What still comes is served. A client's next request then
+    /// opens a connection where there is a future, in place of meeting a close half way.
+    ///
+    /// # Examples
+    /// ```
+    /// use squall_http::{Request, Response, Server, ServerStats, StatusCode};
+    /// use squall_reactor::{Reactor, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let stats = ServerStats::default();
+    /// let own = stats.clone();
+    /// let health = async move |_: &mut Request<'_>| match own.is_draining() {
+    ///     false => Response::text("ok\n"),
+    ///     true => Response::error(StatusCode::SERVICE_UNAVAILABLE, "it is about to end"),
+    /// };
+    /// let mut serving = Server::new(health).stats(&stats).start(&reactor.handle())?;
+    /// reactor.block_on(async {
+    ///     serving.announce_shutdown(); // SIGTERM has come, say
+    ///     sleep(Duration::from_millis(5)).await; // for as long as a balancer takes to notice
+    ///     serving.shutdown(Duration::from_secs(10)).await;
+    /// })?;
+    /// # Ok::<(), squall_reactor::Error>(())
+    /// ```
+    pub fn announce_shutdown(&self) {
+        self.counts.drain();
+    }
+
+    /// Ends in order: takes what waits in the listeners' queues and closes them, closes the idle
+    /// connections, answers what has begun with `Connection: close`, and after `patience` drops the
+    /// rest. A connection that has not yet asked anything gets half a second to do so. True if
+    /// nothing had to be dropped.
     ///
     /// # Cancel safety
     /// Dropping it leaves the server draining.
     pub async fn shutdown(&mut self, patience: Duration) -> bool {
+        self.accept_the_queued();
         self.listeners.clear();
         self.counts.drain();
         self.connections.drain();
@@ -257,6 +292,19 @@ impl Serving {
             self.connections.emptied().await;
         }
         in_time
+    }
+
+    /// To close a listener resets the connections in its queue, and their clients have perhaps sent
+    /// already.
+    fn accept_the_queued(&self) {
+        for listener in &self.listeners {
+            // An error has many meanings here and one consequence: no more.
+            while !self.connections.is_full()
+                && let Ok((stream, peer)) = listener.source().try_accept()
+            {
+                (self.spawn)(stream, peer);
+            }
+        }
     }
 }
 
@@ -317,6 +365,12 @@ impl ServerStats {
         self.sum(|counts| counts.cancelled())
     }
 
+    /// Whether one of the servers is about to end: [`Serving::announce_shutdown`] or
+    /// [`Serving::shutdown`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.sum(|counts| u64::from(counts.is_draining())) > 0
+    }
+
     /// Requests that were refused before any handler saw them.
     pub fn refused(&self) -> u64 {
         self.sum(|counts| counts.refused())
@@ -343,6 +397,7 @@ impl fmt::Debug for ServerStats {
 trait Counts {
     fn requests(&self) -> u64;
     fn cancelled(&self) -> u64;
+    fn is_draining(&self) -> bool;
     fn refused(&self) -> u64;
     fn drain(&self);
 }
@@ -356,6 +411,10 @@ impl<H> Counts for App<H> {
         self.cancelled.get()
     }
 
+    fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     fn refused(&self) -> u64 {
         self.refused.get()
     }
@@ -365,17 +424,21 @@ impl<H> Counts for App<H> {
     }
 }
 
+/// Gives a connection that was accepted a task of its own.
+type Spawn = Rc<dyn Fn(TcpStream, SocketAddr)>;
+
 /// Registers a listener: one accept for each report.
 fn listen(
     handle: &Handle,
     socket: std::net::TcpListener,
     connections: &Rc<Connections>,
-    spawn: impl Fn(TcpStream, SocketAddr) + 'static,
+    spawn: Spawn,
 ) -> squall_reactor::Result<Registration<TcpListener>> {
     let os = |call| move |source| squall_reactor::Error::Os { call, source };
     let listener = TcpListener::from_std(socket).map_err(os("fcntl"))?;
     // The accepted sockets inherit it (tcp(7)).
     listener.set_nodelay(true).map_err(os("setsockopt"))?;
+    listener.set_unsent_limit(MAX_UNSENT_BYTES).map_err(os("setsockopt"))?;
     let (own, connections) = (handle.clone(), Rc::clone(connections));
     let accept = move |listener: &TcpListener, ready: squall_reactor::Ready| {
         if connections.is_full() {

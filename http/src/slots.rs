@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use crate::buffer::ReadBuffer;
 use crate::chunked::ChunkDecoder;
+use crate::content::Handover;
 use crate::encode::HeaderLines;
 use crate::head::HeadParser;
 use crate::limits::Limits;
@@ -19,7 +20,6 @@ const MAX_FREE: usize = 256;
 const MAX_OUT_BYTES: usize = 128 << 10;
 
 /// What one exchange works with.
-#[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) buffer: ReadBuffer,
     pub(crate) parser: HeadParser,
@@ -27,6 +27,8 @@ pub(crate) struct Workspace {
     /// Answers that have not been sent.
     pub(crate) out: Vec<u8>,
     pub(crate) lines: TypedLines,
+    /// Who takes the connection over after this exchange.
+    pub(crate) handover: Option<Handover>,
 }
 
 /// Content-Type with a response's own lines behind it. Most answers of a server have the type of the
@@ -84,6 +86,7 @@ impl<F> Slots<F> {
                 decoder: ChunkDecoder::new(),
                 out: Vec::new(),
                 lines: TypedLines::default(),
+                handover: None,
             })
         })
     }
@@ -101,6 +104,7 @@ impl<F> Slots<F> {
     pub(crate) fn give_space(&self, mut space: Box<Workspace>) {
         space.parser.clear();
         space.out.clear();
+        space.handover = None;
         let clean = space.buffer.is_empty() && space.out.capacity() <= MAX_OUT_BYTES;
         let mut spaces = self.spaces.borrow_mut();
         if clean && spaces.len() < MAX_FREE {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use squall_reactor::{Sleep, sleep_until};
 
-use crate::body::Produce;
+use crate::content::Produce;
 use crate::response::Response;
 use crate::sse::sender::Queue;
 

@@ -13,8 +13,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::body::Produce;
+use crate::content::Produce;
+use crate::error::Error;
 use crate::response::Response;
+use crate::trailers::Trailers;
 
 /// Bytes in the pipe before its writer waits.
 const PIPE_BYTES: usize = 16 << 10;
@@ -111,6 +113,17 @@ impl Sink {
     }
 }
 
+impl Sink {
+    /// Adds a trailer field, which is sent behind the content if the response announces it and the
+    /// client takes trailers: see [`Response::trailers`].
+    ///
+    /// # Errors
+    /// As [`Trailers::append`].
+    pub fn trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.pipe.borrow_mut().trailers.append(name, value)
+    }
+}
+
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.pipe.borrow().bytes.len();
@@ -123,6 +136,7 @@ struct Pipe {
     bytes: Vec<u8>,
     /// Waits for room.
     writer: Option<Waker>,
+    trailers: Trailers,
 }
 
 struct Writer<F> {
@@ -153,6 +167,10 @@ impl<F: Future<Output = io::Result<()>>> Produce for Writer<F> {
                 if has_bytes { Poll::Ready(Ok(true)) } else { Poll::Pending }
             }
         }
+    }
+
+    fn trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.pipe.borrow_mut().trailers)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::shared::Message;
 use crate::state::Reported;
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
+use crate::stats::Lag;
 use crate::sys::selector;
 use crate::token::Token;
 use crate::trace::What;
@@ -65,7 +66,6 @@ impl Local {
 
     /// Waits for the kernel. True if the wait was allowed to sleep.
     fn sleep(&self, events: &mut mio::Events, limit: Option<Duration>) -> Result<bool> {
-        self.end_rest();
         let timeout = self.timeout(limit);
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
@@ -79,9 +79,11 @@ impl Local {
         self.count(|counters| {
             let busy = before.saturating_duration_since(self.now.get());
             let rest = now.saturating_duration_since(before);
-            counters
-                .busy_ns
-                .add((busy + if may_sleep { Duration::ZERO } else { rest }).as_nanos() as u64);
+            let busy = (busy + if may_sleep { Duration::ZERO } else { rest }).as_nanos() as u64;
+            counters.busy_ns.add(busy);
+            if !self.host.lent.get() {
+                counters.lag[Lag::bucket(busy)].add(1);
+            }
             if may_sleep {
                 counters.asleep_ns.add(rest.as_nanos() as u64);
             }

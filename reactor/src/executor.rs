@@ -187,6 +187,7 @@ impl Local {
     ) -> Poll<F::Output> {
         let former = self.running.replace(Some((token, Identity::of(waker))));
         let operations = allow_operations(OPERATIONS);
+        self.achieved_before.set(self.achieved.get());
         let restore = Restore { local: self, former, operations };
         let poll = future.poll(&mut Context::from_waker(waker));
         drop(restore);

@@ -24,7 +24,8 @@ impl Local {
         }
         self.tell_host();
         self.host.more.set(self.host.more.get() && self.kernel_has_reports());
-        // Awake first: what was said before that is in the mailbox (the order of a turn).
+        // Awake first, or a call that this turn has heard already would call the host for nothing. In
+        // the order of a turn: what was said before is in the mailbox.
         self.awake();
         if !self.has_left_over() && self.try_sleep() {
             self.host.asleep.set(true);

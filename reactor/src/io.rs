@@ -104,11 +104,20 @@ impl<S: Source> Io<S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn ready(&self, side: Side) -> Result<Readiness> {
-        poll_fn(|cx| self.poll_ready(cx, side)).await
+        poll_fn(|cx| {
+            let answer = self.poll_ready(cx, side);
+            if answer.is_pending() && local::operations_spent() && self.is_known(side) {
+                // The task asks again and again, and never tries: nothing else would count that.
+                self.fruitless();
+            }
+            answer
+        })
+        .await
     }
 
     /// Tries `f` whenever `side` may succeed, until it says something else than `WouldBlock`. A
-    /// success counts as progress, and so does an error the first time (law 12).
+    /// success counts as progress, and so does an error the first time (law 12); so make an end of
+    /// the data an error, if whoever ignores it is to be named.
     ///
     /// # Errors
     /// Those of `f`, and those of [`ready`](Self::ready) inside an `io::Error`.
@@ -136,7 +145,7 @@ impl<S: Source> Io<S> {
         self.poll_judged(cx, side, f, |_| true)
     }
 
-    /// [`poll_with`](Self::poll_with) for an operation whose success may be none: the end of the data.
+    /// [`poll_with`](Self::poll_with) for an operation whose success may be none: 0 bytes.
     pub(crate) fn poll_judged<R>(
         &self,
         cx: &mut Context<'_>,
@@ -171,7 +180,7 @@ impl<S: Source> Io<S> {
         self.try_judged(side, f, |_| true)
     }
 
-    /// [`try_with`](Self::try_with) for an operation whose success may be none: the end of the data.
+    /// [`try_with`](Self::try_with) for an operation whose success may be none: 0 bytes.
     pub(crate) fn try_judged<R>(
         &self,
         side: Side,
@@ -200,8 +209,8 @@ impl<S: Source> Io<S> {
         result
     }
 
-    /// An end or an error was told again. It needs no report, so a task that ignores it would spin
-    /// unseen without a registration to count it.
+    /// Its owner was told what he knew, or asked and did not try. It needs no report, so a task that
+    /// goes on would spin unseen without a registration to count it.
     #[cold]
     fn fruitless(&self) {
         let in_task = || Local::current().is_some_and(|local| local.running.get().is_some());
@@ -272,13 +281,28 @@ impl<S: Source> Io<S> {
     }
 
     fn disprove(&self, side: Side) {
+        let Some(entry) = self.entry.get() else {
+            self.disproved.set(self.disproved.get() | side.disproved());
+            return;
+        };
+        let mut state = entry.local().state.borrow_mut();
+        let Some(waiters) = state.waiters(entry.token()) else { return };
+        waiters.would_block(side);
+        let remembered = waiters.ready(side).is_some();
+        drop(state);
+        if remembered {
+            // A hang-up, which no `WouldBlock` takes back (law 3): whoever tries on will not sleep.
+            self.fruitless();
+        }
+    }
+
+    /// True if an operation on `side` would be tried at once.
+    fn is_known(&self, side: Side) -> bool {
         match self.entry.get() {
             Some(entry) => {
-                if let Some(waiters) = entry.local().state.borrow_mut().waiters(entry.token()) {
-                    waiters.would_block(side);
-                }
+                matches!(entry.local().state.borrow().known(entry.token(), side), Some(Some(_)))
             }
-            None => self.disproved.set(self.disproved.get() | side.disproved()),
+            None => self.believed(side).is_some(),
         }
     }
 
@@ -326,6 +350,11 @@ impl<S: Source> Io<S> {
         let forked = self.entry.get().is_some_and(|entry| entry.local().forked());
         if forked { Error::Forked } else { Error::Closed }
     }
+}
+
+/// 0 bytes, read or written, are an end or a mistake: news once (law 12).
+pub(crate) fn some(n: &usize) -> bool {
+    *n > 0
 }
 
 impl<S: Source> AsFd for Io<S> {

@@ -113,6 +113,8 @@ pub(crate) struct Local {
     pub(crate) running: Cell<Option<(Token, Identity)>>,
     /// What was achieved so far: progress, timers, messages.
     pub(crate) achieved: Cell<u64>,
+    /// The same, when the poll of the running task began.
+    pub(crate) achieved_before: Cell<u64>,
     pub(crate) host: Host,
     /// What had been achieved before the last sleep, until it is clear whether the wake-up led to more.
     pub(crate) unsettled: Cell<Option<u64>>,
@@ -155,6 +157,7 @@ impl Local {
             root_ready: Cell::new(false),
             running: Cell::new(None),
             achieved: Cell::new(0),
+            achieved_before: Cell::new(0),
             host: Host::default(),
             unsettled: Cell::new(None),
             touched: Cell::new(false),
@@ -421,6 +424,11 @@ pub(crate) fn touch() {
 /// Begins a poll with so many operations, and gives what was left of the former one.
 pub(crate) fn allow_operations(count: u32) -> u32 {
     OPERATIONS_LEFT.replace(count)
+}
+
+/// True if the poll's operations are spent.
+pub(crate) fn operations_spent() -> bool {
+    OPERATIONS_LEFT.get() == 0
 }
 
 /// An operation of the task that is being polled completed.

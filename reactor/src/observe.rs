@@ -10,7 +10,7 @@ use crate::interest::{Interest, Readiness};
 use crate::local::{Local, TimerCell};
 use crate::observers::Piece;
 use crate::pulse::Work;
-use crate::spin::SpinReport;
+use crate::spin::{SpinReport, Spinner};
 use crate::state::detector::Verdict;
 use crate::state::ready::{Job, Kind};
 use crate::token::Token;
@@ -19,6 +19,7 @@ use crate::trace::{PoolSpan, What};
 impl Local {
     /// A job is about to run, and somebody looks. `None` for the future of `block_on`, which runs
     /// after the turn, and for a job that has nobody left.
+    #[inline(never)]
     pub(crate) fn observe_job(&self, job: Job) -> Option<Observed<'_>> {
         let token = job.token();
         let (work, place) = match job.kind() {
@@ -88,9 +89,13 @@ impl Local {
         }
     }
 
-    /// True if the loop that turns on this thread records a trace.
-    pub(crate) fn is_traced() -> bool {
-        Self::current().is_some_and(|local| local.observers.traces())
+    /// Work is given to a pool: the name by which the trace will know it, if the loop that turns on
+    /// this thread records one.
+    pub(crate) fn trace_given(place: &'static Location<'static>) -> Option<Token> {
+        let local = Self::current().filter(|local| local.observers.traces())?;
+        let given = Token { slot: 0, serial: local.state.borrow_mut().draw_serial() };
+        local.trace(What::Give, given, Some(place));
+        Some(given)
     }
 
     /// The loop that turns on this thread has the result of a pool's work, which took `span`.
@@ -99,10 +104,10 @@ impl Local {
         span: impl FnOnce() -> Option<PoolSpan>,
     ) {
         if let Some(local) = Self::current().filter(|local| local.observers.traces())
-            && let Some(PoolSpan { began, took, thread }) = span()
+            && let Some(PoolSpan { given, began, took, thread }) = span()
         {
             let what = What::Pool { thread };
-            local.observers.record(what, Token::WAKER, Some(place), began, took);
+            local.observers.record(what, given, Some(place), began, took);
         }
     }
 
@@ -114,6 +119,7 @@ impl Local {
             let state = self.state.borrow();
             let Some(slot) = state.registry.get(token) else { return Ok(()) };
             SpinReport {
+                spinner: Spinner::Source,
                 token,
                 fd: Some(slot.fd),
                 interest: slot.interest,
@@ -135,16 +141,46 @@ impl Local {
     /// A timer has armed itself again as already due for the threshold-th time in a row.
     #[cold]
     pub(crate) fn name_timer(&self, token: Token, timer: &TimerCell) {
+        self.name_other(Spinner::Timer, token, timer.chain, timer.place);
+    }
+
+    /// The task that is being polled has spent its operations, and would sleep until a moment that
+    /// has passed. If it has achieved nothing meanwhile, and so for the threshold-th poll in a row, it
+    /// is named.
+    #[cold]
+    pub(crate) fn sleepless() {
+        let Some(local) = Self::current() else { return };
+        let Some((token, _)) = local.running.get() else { return };
+        let task = local.state.borrow().tasks.get(token).map(|task| (task.polls, task.spawned));
+        let Some((poll, place)) = task else { return };
+        if local.achieved.get() != local.achieved_before.get() {
+            return;
+        }
+        let polls = local.observers.sleepless(token, poll);
+        if polls.is_multiple_of(local.config.spin_threshold.max(1)) {
+            local.name_other(Spinner::Task, token, polls, place);
+        }
+    }
+
+    /// What spins has no descriptor.
+    fn name_other(
+        &self,
+        spinner: Spinner,
+        token: Token,
+        reports: u32,
+        registered_at: &'static Location<'static>,
+    ) {
         self.count(|counters| counters.spins.add(1));
         self.observers.on_spin.tell(&SpinReport {
+            spinner,
             token,
             fd: None,
             interest: Interest::NONE,
             trigger: None,
             last_readiness: Readiness::NONE,
-            reports: timer.chain,
+            reports,
             masked: false,
-            registered_at: timer.place,
+            registered_at,
         });
     }
 
@@ -175,6 +211,8 @@ pub(crate) struct Observed<'a> {
 }
 
 impl Drop for Observed<'_> {
+    // Out of line, like `observe_job`: what nobody looks at pays a branch alone.
+    #[inline(never)]
     fn drop(&mut self) {
         let took = self.local.observers.end(self.piece, self.began);
         if let Some(began) = self.began

@@ -1,10 +1,12 @@
 //! Who looks at the loop while it works, and what they remember.
 //!
 //! Nobody, by default: then each piece of user code costs one branch, on one byte. A watchdog is told
-//! what begins and ends, a clock measures it, a trace records it. The policy for sources that spin acts only when one
-//! does; what counts a timer's chain costs two stores for each timer with a callback. Next: `shared`.
+//! what begins and ends, a clock measures it, a trace records it. The policy for what spins acts only
+//! when something does; what counts a timer's chain costs two stores for each timer with a callback.
+//! Next: `shared`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -20,6 +22,7 @@ use crate::trace::{Ring, What};
 pub(crate) struct Observers {
     pub(crate) on_spin: SpinPolicy,
     firing: Cell<Option<Firing>>,
+    sleepless: RefCell<HashMap<Token, Sleepless>>,
     /// Who is there: `WATCH`, `TIME`, `TRACE`.
     present: Cell<u8>,
     /// What the watchdog reads, and its thread.
@@ -48,6 +51,16 @@ struct Firing {
     /// What had been achieved when it was called.
     achieved: u64,
 }
+
+/// A task whose polls slept until moments that had passed, and achieved nothing.
+#[derive(Debug, Default)]
+struct Sleepless {
+    last_poll: u32,
+    polls_in_a_row: u32,
+}
+
+/// Tasks that are remembered as sleepless; mostly none is.
+const SLEEPLESS: usize = 1024;
 
 /// A piece of user code, for those who look.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +189,7 @@ impl Observers {
         *longest = Longest { serial, took_ns: took_ns.max(former_ns) };
     }
 
-    // Timers that arm themselves.
+    // Timers that arm themselves, and tasks that do not sleep.
 
     /// The callback of a timer is about to run.
     pub(crate) fn fire(&self, chain: u32, achieved: u64) -> Fired<'_> {
@@ -188,6 +201,19 @@ impl Observers {
     pub(crate) fn chain(&self, achieved: u64) -> u32 {
         let armed_by = self.firing.get().filter(|firing| firing.achieved == achieved);
         armed_by.map_or(0, |firing| firing.chain.saturating_add(1))
+    }
+
+    /// This poll of a task was sleepless: how many were so in a row.
+    pub(crate) fn sleepless(&self, token: Token, poll: u32) -> u32 {
+        let mut tasks = self.sleepless.borrow_mut();
+        if tasks.len() >= SLEEPLESS {
+            tasks.clear();
+        }
+        let task = tasks.entry(token).or_default();
+        let in_a_row = poll.wrapping_sub(task.last_poll) == 1;
+        task.polls_in_a_row = if in_a_row { task.polls_in_a_row.saturating_add(1) } else { 1 };
+        task.last_poll = poll;
+        task.polls_in_a_row
     }
 }
 
@@ -226,6 +252,17 @@ mod tests {
         assert_eq!(observers.chain(6), 0, "it achieved something");
         drop(fired);
         assert_eq!(observers.chain(5), 0);
+    }
+
+    #[test]
+    fn law_12_only_sleepless_polls_in_a_row_count() {
+        let observers = Observers::default();
+        let [one, other] = [1, 2].map(|serial| Token { slot: 3, serial });
+        let counts = [(one, 1), (one, 2), (other, 1), (one, 3), (one, 5), (one, 6)]
+            .map(|(token, poll)| observers.sleepless(token, poll));
+        assert_eq!(counts, [1, 2, 1, 3, 1, 2]);
+        assert_eq!(observers.sleepless(one, u32::MAX), 1);
+        assert_eq!(observers.sleepless(one, 0), 2, "polls wrap");
     }
 
     #[test]

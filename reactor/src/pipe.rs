@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use crate::interest::Interest;
-use crate::io::{Io, Side};
+use crate::io::{Io, Side, some};
 use crate::sys::socket;
 use crate::sys::source::Wraps;
 
@@ -96,7 +96,7 @@ impl PipeReader {
     /// # Errors
     /// The same.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Read, |mut pipe| pipe.read(buf))
+        self.io.poll_judged(cx, Side::Read, |mut pipe| pipe.read(buf), some)
     }
 
     /// Reads, or answers `WouldBlock`.
@@ -104,7 +104,7 @@ impl PipeReader {
     /// # Errors
     /// Those of read(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io.try_with(Side::Read, |mut pipe| pipe.read(buf))
+        self.io.try_judged(Side::Read, |mut pipe| pipe.read(buf), some)
     }
 
     /// Reads until every writer has closed, appends it to `text`, and returns how much it was.
@@ -190,7 +190,7 @@ impl PipeWriter {
     /// # Errors
     /// The same.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Write, |mut pipe| pipe.write(buf))
+        self.io.poll_judged(cx, Side::Write, |mut pipe| pipe.write(buf), some)
     }
 
     /// Writes, or answers `WouldBlock`.
@@ -198,7 +198,7 @@ impl PipeWriter {
     /// # Errors
     /// Those of write(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io.try_with(Side::Write, |mut pipe| pipe.write(buf))
+        self.io.try_judged(Side::Write, |mut pipe| pipe.write(buf), some)
     }
 
     /// Writes some of several buffers by one `writev`.
@@ -210,7 +210,7 @@ impl PipeWriter {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Write, |mut pipe| pipe.write_vectored(bufs))
+        self.io.poll_judged(cx, Side::Write, |mut pipe| pipe.write_vectored(bufs), some)
     }
 
     /// Writes all of `buf`.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::interest::{Interest, Readiness, Trigger};
 use crate::token::Token;
 
-/// A source, or a timer, that keeps the loop awake and achieves nothing.
+/// What keeps the loop awake and achieves nothing: a source, a timer or a task.
 ///
 /// # Examples
 /// ```
@@ -25,13 +25,15 @@ use crate::token::Token;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SpinReport {
+    /// What it is.
+    pub spinner: Spinner,
     /// Names it: `Handle::{resume, set_interest, deregister}` take a source's.
     pub token: Token,
-    /// The descriptor's number; `None` for a timer that arms itself again as already due.
+    /// The descriptor's number, of a source.
     pub fd: Option<i32>,
-    /// What is asked for.
+    /// What is asked for, of a source.
     pub interest: Interest,
-    /// How it is reported; `None` for a timer.
+    /// How it is reported, of a source.
     pub trigger: Option<Trigger>,
     /// What the kernel reported last.
     pub last_readiness: Readiness,
@@ -39,8 +41,32 @@ pub struct SpinReport {
     pub reports: u32,
     /// Whether the policy took it out of the epoll.
     pub masked: bool,
-    /// Where it was registered or armed.
+    /// Where it was registered, armed or spawned.
     pub registered_at: &'static Location<'static>,
+}
+
+/// What spins.
+///
+/// # Examples
+/// ```
+/// use squall_reactor::{Handle, SpinReport, Spinner};
+///
+/// fn end_it(handle: &Handle, report: &SpinReport) {
+///     if report.spinner == Spinner::Source {
+///         let _ = handle.deregister(report.token);
+///     }
+/// }
+/// # let _ = end_it;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Spinner {
+    /// A source: it is reported, or tried, and nothing comes of it.
+    Source,
+    /// A timer whose callback arms the next one as already due.
+    Timer,
+    /// A task that sleeps, again and again, until a moment that has passed.
+    Task,
 }
 
 /// What happens when a source spins: once for each threshold's worth of reports
@@ -92,7 +118,7 @@ impl SpinPolicy {
     }
 
     /// It leaves the epoll, and is told to `tell`. Its callback is not called, nor are its tasks
-    /// woken by it, until `Handle::resume`. (A timer is only told.)
+    /// woken by it, until `Handle::resume`. (A timer or a task is only told.)
     pub fn mask(tell: impl Fn(&SpinReport) + 'static) -> Self {
         Self { tell: Some(Rc::new(tell)), masks: true }
     }
@@ -113,11 +139,11 @@ impl fmt::Display for SpinReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { interest, last_readiness, reports, registered_at, .. } = self;
         let (Some(fd), Some(trigger)) = (self.fd, self.trigger) else {
-            return write!(
-                f,
-                "a timer armed itself again as already due, {reports} times in a row; armed at \
-                 {registered_at}"
-            );
+            let (what, verb) = match self.spinner {
+                Spinner::Task => ("a task slept until moments that had passed", "spawned"),
+                _ => ("a timer armed itself again as already due", "armed"),
+            };
+            return write!(f, "{what}, {reports} times in a row; {verb} at {registered_at}");
         };
         write!(
             f,
@@ -146,6 +172,7 @@ mod tests {
     fn a_report_names_the_descriptor_its_mode_and_its_line() {
         let registered_at = Location::caller();
         let mut report = SpinReport {
+            spinner: Spinner::Source,
             token: Token { slot: 1, serial: 2 },
             fd: Some(7),
             interest: Interest::READABLE,
@@ -163,12 +190,18 @@ mod tests {
             )
         );
         (report.fd, report.trigger) = (None, None);
-        assert_eq!(
-            report.to_string(),
-            format!(
-                "a timer armed itself again as already due, 1000 times in a row; armed at \
-                 {registered_at}"
-            )
-        );
+        for (spinner, text) in [
+            (
+                Spinner::Timer,
+                "a timer armed itself again as already due, 1000 times in a row; armed",
+            ),
+            (
+                Spinner::Task,
+                "a task slept until moments that had passed, 1000 times in a row; spawned",
+            ),
+        ] {
+            report.spinner = spinner;
+            assert_eq!(report.to_string(), format!("{text} at {registered_at}"));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -164,7 +164,10 @@ impl Sleep {
     /// Where no reactor turns.
     pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A task that is behind its deadlines must not hold the loop until it has caught up (law 7).
-        ready!(local::poll_operation(cx));
+        if local::poll_operation(cx).is_pending() {
+            Local::sleepless();
+            return Poll::Pending;
+        }
         let elapsed = self.poll_timer(cx);
         if elapsed.is_ready() {
             local::spend_operation();

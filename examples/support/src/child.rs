@@ -144,6 +144,19 @@ pub fn die_with(parent: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends a signal to any process. That the pid is still the one that is meant is the caller's
+/// business.
+///
+/// # Errors
+/// What kill(2) says.
+pub fn kill(pid: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    match unsafe { libc::kill(pid as libc::pid_t, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The groups of all children alive, for the signal handler; 0 is a free place.
 static GROUPS: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
 

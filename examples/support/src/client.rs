@@ -7,7 +7,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::{Duration, Instant};
 
 /// A connection to a server.
@@ -165,6 +165,21 @@ pub fn poll(clients: &[&Client], timeout: Duration) -> io::Result<Vec<bool>> {
         }
     }
     Ok(fds.iter().map(|fd| n > 0 && fd.revents != 0).collect())
+}
+
+/// From now on the socket's close sends a RST: SO_LINGER on, 0 s (socket(7)).
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let fd = socket.as_fd().as_raw_fd();
+    let (value, len) = ((&raw const linger).cast(), size_of_val(&linger) as libc::socklen_t);
+    // SAFETY: the kernel reads `len` bytes of `linger`, which lives until the call returns.
+    match unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, value, len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The first whole answer in `input` and how many bytes it took.

@@ -1,4 +1,4 @@
-//! Limits of this process.
+//! Limits of processes.
 //!
 //! A server that runs out of descriptors can accept nobody, and its listener stays readable for
 //! ever: one of the ways to burn a core. The soft limit is 1,024 only for select(2)'s sake, and
@@ -22,6 +22,26 @@ pub fn raise_open_files() -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(limit.rlim_cur)
+}
+
+/// Sets the soft limit of open files of a process (0: this one) and returns the one before. What the
+/// process has open beyond it stays open.
+///
+/// # Errors
+/// What prlimit(2) says.
+pub fn set_open_files(pid: u32, soft: u64) -> io::Result<u64> {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let (pid, what) = (pid as libc::pid_t, libc::RLIMIT_NOFILE);
+    // SAFETY: `before` lives until the call returns, which fills it in; there is no new limit.
+    if unsafe { libc::prlimit(pid, what, std::ptr::null(), &raw mut before) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let limit = libc::rlimit { rlim_cur: soft.min(before.rlim_max), rlim_max: before.rlim_max };
+    // SAFETY: `limit` lives until the call returns, which only reads it; no old limit is wanted.
+    if unsafe { libc::prlimit(pid, what, &raw const limit, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(before.rlim_cur)
 }
 
 #[cfg(test)]

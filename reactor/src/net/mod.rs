@@ -10,6 +10,7 @@ mod unix;
 mod udp;
 mod unix_datagram;
 
+pub use send_file::read_ahead;
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixListener, UnixStream};

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use crate::error::Result;
 use crate::interest::{Interest, Readiness};
-use crate::io::{Io, Side};
+use crate::io::{Io, Side, some};
 use crate::sys::socket::{self, More};
 use crate::sys::source::Wraps;
 
@@ -91,6 +91,19 @@ impl TcpListener {
     /// Those of setsockopt(2).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         socket::set_nodelay(self.as_fd(), on)
+    }
+
+    /// Bounds what the kernel takes for a connection and has not yet sent (TCP_NOTSENT_LOWAT, tcp(7)), on
+    /// the listener and so on what it accepts. Without it the send buffer grows to megabytes, which a
+    /// client that stops reading then holds.
+    ///
+    /// # System calls
+    /// One `setsockopt`; none elsewhere than on Linux, where it does nothing.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_unsent_limit(&self, bytes: u32) -> io::Result<()> {
+        socket::set_unsent_limit(self.as_fd(), bytes)
     }
 
     /// Waits for a connection.
@@ -292,7 +305,8 @@ impl TcpStream {
         more: bool,
     ) -> Poll<io::Result<usize>> {
         let more = if more { More::Yes } else { More::No };
-        let poll = self.io.poll_with(cx, Side::Write, |s| socket::send(s.as_fd(), buf, more));
+        let poll =
+            self.io.poll_judged(cx, Side::Write, |s| socket::send(s.as_fd(), buf, more), some);
         self.settle(Side::Write, buf.len(), &poll);
         poll
     }
@@ -302,7 +316,8 @@ impl TcpStream {
     /// # Errors
     /// Those of send(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        let result = self.io.try_with(Side::Write, |s| socket::send(s.as_fd(), buf, More::No));
+        let result =
+            self.io.try_judged(Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some);
         self.settle_result(Side::Write, buf.len(), &result);
         result
     }
@@ -318,7 +333,7 @@ impl TcpStream {
     ) -> Poll<io::Result<usize>> {
         let len = bufs.iter().map(|buf| buf.len()).sum();
         let send = |stream: &std::net::TcpStream| socket::send_vectored(stream.as_fd(), bufs);
-        let poll = self.io.poll_with(cx, Side::Write, send);
+        let poll = self.io.poll_judged(cx, Side::Write, send, some);
         self.settle(Side::Write, len, &poll);
         poll
     }
@@ -416,11 +431,6 @@ impl TcpStream {
             self.io.short(side);
         }
     }
-}
-
-/// A read of 0 bytes is the end, which is news once (law 12).
-fn some(n: &usize) -> bool {
-    *n > 0
 }
 
 /// `place` is the accepter's, because the stream's registration is to name a line of its user.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use crate::error::Result;
 use crate::interest::{Interest, Readiness};
-use crate::io::{Io, Side};
+use crate::io::{Io, Side, some};
 use crate::sys::socket::{self, More};
 use crate::sys::source::Wraps;
 
@@ -216,7 +216,7 @@ impl UnixStream {
     /// # Errors
     /// The same.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Write, |s| socket::send(s.as_fd(), buf, More::No))
+        self.io.poll_judged(cx, Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some)
     }
 
     /// Writes, or answers `WouldBlock`.
@@ -224,7 +224,7 @@ impl UnixStream {
     /// # Errors
     /// Those of send(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io.try_with(Side::Write, |s| socket::send(s.as_fd(), buf, More::No))
+        self.io.try_judged(Side::Write, |s| socket::send(s.as_fd(), buf, More::No), some)
     }
 
     /// Writes some of several buffers by one `sendmsg`.
@@ -236,7 +236,7 @@ impl UnixStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io.poll_with(cx, Side::Write, |s| socket::send_vectored(s.as_fd(), bufs))
+        self.io.poll_judged(cx, Side::Write, |s| socket::send_vectored(s.as_fd(), bufs), some)
     }
 
     /// Writes all of `buf`.
@@ -276,11 +276,6 @@ impl UnixStream {
     fn wrap(stream: std::os::unix::net::UnixStream, place: &'static Location<'static>) -> Self {
         Self { io: Io::at(stream, Interest::BOTH, place) }
     }
-}
-
-/// A read of 0 bytes is the end, which is news once (law 12).
-fn some(n: &usize) -> bool {
-    *n > 0
 }
 
 /// `place` is the accepter's, because the stream's registration is to name a line of its user.

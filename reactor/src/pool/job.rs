@@ -23,6 +23,7 @@ use std::time::Instant;
 use crate::error::{Error, Panic, Result};
 use crate::local::Local;
 use crate::sys::fork::Born;
+use crate::token::Token;
 use crate::trace::PoolSpan;
 
 /// Tells work that has begun that nobody waits for it any more.
@@ -116,7 +117,8 @@ pub(super) struct Task<W, T> {
     phase: AtomicU8,
     cancelled: Cancelled,
     location: &'static Location<'static>,
-    traced: bool,
+    /// Its name in the trace of its caller's loop.
+    traced: Option<Token>,
     body: Mutex<Body<W, T>>,
 }
 
@@ -124,7 +126,7 @@ impl<W: Work<T>, T> Task<W, T> {
     pub(super) fn new(work: W, location: &'static Location<'static>) -> Self {
         let body =
             Body { work: Some(work), result: None, waker: None, abandoned: false, span: None };
-        let (phase, traced) = (AtomicU8::new(QUEUED), Local::is_traced());
+        let (phase, traced) = (AtomicU8::new(QUEUED), Local::trace_given(location));
         let cancelled = Cancelled(AtomicBool::new(false));
         Self { phase, cancelled, location, traced, body: body.into() }
     }
@@ -172,12 +174,12 @@ impl<W: Work<T>, T> Task<W, T> {
 impl<W: Work<T> + Send, T: Send> Job for Task<W, T> {
     fn run(&self, born: Born, counters: &Counters) {
         let Some(work) = self.win(RUNNING) else { return };
-        let began = self.traced.then(Instant::now);
+        let traced = self.traced.map(|given| (given, Instant::now()));
         let result = catch_unwind(AssertUnwindSafe(|| work.call(&self.cancelled)));
         if born.forked() {
             return mem::forget(result);
         }
-        self.body().span = began.map(PoolSpan::since);
+        self.body().span = traced.map(|(given, began)| PoolSpan::since(given, began));
         // Counted first: whoever has the result finds it counted.
         counters.completed.fetch_add(1, Ordering::Relaxed);
         counters.panicked.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A snapshot as tables, for a terminal.
+//! A snapshot as tables, for a terminal. Next: `trace::chrome`.
 
 use std::fmt;
 use std::time::Duration;

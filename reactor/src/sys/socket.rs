@@ -63,15 +63,30 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[io::IoSlice<'_>]) -> io:
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// TCP_NODELAY.
+/// TCP_NODELAY (tcp(7)).
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    let value = libc::c_int::from(on);
+    set_tcp(fd, libc::TCP_NODELAY, libc::c_int::from(on))
+}
+
+/// TCP_NOTSENT_LOWAT (tcp(7)): beyond so many unsent bytes the socket has no room.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_unsent_limit(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_tcp(fd, libc::TCP_NOTSENT_LOWAT, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX))
+}
+
+/// It is Linux's; elsewhere the send buffer is the only bound.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn set_unsent_limit(_: BorrowedFd<'_>, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+fn set_tcp(fd: BorrowedFd<'_>, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value lives until the call returns and has the length that is given.
     check(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
+            name,
             (&raw const value).cast(),
             mem::size_of::<libc::c_int>() as libc::socklen_t,
         )

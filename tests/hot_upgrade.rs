@@ -14,8 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -92,7 +92,11 @@ fn a_new_program_that_fails_changes_nothing_and_the_next_one_takes_over() {
 }
 
 /// A program in a folder of its own, with systemd's ear.
+///
+/// One at a time: a process that another thread starts while a program is written would inherit the
+/// descriptor, and what somebody writes cannot be executed (execve(2), ETXTBSY).
 struct Deployed {
+    _alone: MutexGuard<'static, ()>,
     folder: PathBuf,
     program: PathBuf,
     systemd: UnixDatagram,
@@ -100,12 +104,15 @@ struct Deployed {
 
 impl Deployed {
     fn new(name: &str) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = format!("squall-upgrade-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir_all(&folder).expect("a folder");
         let systemd = UnixDatagram::bind(folder.join("notify")).expect("a name");
         systemd.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let deployed = Self { program: folder.join("server"), folder, systemd };
+        let program = folder.join("server");
+        let deployed = Self { _alone: alone, program, folder, systemd };
         deployed.replace_by_itself();
         deployed
     }

@@ -5,8 +5,10 @@
 //! nobody is refused and no queue is lost, whoever accepts. Once a worker of the new program says
 //! [`ready`], over a socket pair that it has inherited, the old workers get SIGTERM; a new program
 //! that ends before that, or takes too long, is ended, and the old one goes on. What is absent: Unix
-//! and datagram sockets, and state other than sockets. The decisions are [`Attempt`]'s, which makes
-//! no system call. Next: the parent module.
+//! and datagram sockets, state other than sockets, and the decisions, which are `attempt`'s. Next: the
+//! parent module.
+
+mod attempt;
 
 use std::env;
 use std::ffi::{OsStr, OsString, c_int};
@@ -26,6 +28,7 @@ use crate::signals::Signals;
 use crate::sys::passed;
 use crate::sys::process::{self, Alone, Child, Exit};
 use crate::{Error, Result};
+use attempt::{Attempt, Do};
 
 /// How a new program takes the place of this one; for [`Workers::upgrade`](super::Workers::upgrade).
 ///
@@ -343,121 +346,6 @@ impl Drop for Upgrading {
     }
 }
 
-/// What to do about the new program: a machine without a system call.
-///
-/// It is told what happened and what time it is, and says what to do.
-#[derive(Debug)]
-struct Attempt {
-    phase: Phase,
-    patience: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nobody is there to take over.
-    Alone,
-    /// Started, and not ready yet.
-    Starting { give_up_at: Option<Instant> },
-    /// Failed, and told to end.
-    Ending { kill_at: Option<Instant> },
-    /// Handed over, or too late for it.
-    Over,
-}
-
-/// What the caller must do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-enum Do {
-    Nothing,
-    /// Start the new program; if that fails, say [`Attempt::ended`].
-    Start,
-    /// Send it this signal.
-    Send(c_int),
-    /// Tell whoever must know, and drain; if that fails, say [`Attempt::unheard`].
-    HandOver,
-}
-
-impl Attempt {
-    fn new(patience: Duration) -> Self {
-        Self { phase: Phase::Alone, patience }
-    }
-
-    /// Somebody wishes an upgrade. While one goes on a further wish is none.
-    fn asked(&mut self, now: Instant) -> Do {
-        match self.phase {
-            Phase::Alone => {
-                self.phase = Phase::Starting { give_up_at: now.checked_add(self.patience) };
-                Do::Start
-            }
-            Phase::Starting { .. } | Phase::Ending { .. } | Phase::Over => Do::Nothing,
-        }
-    }
-
-    /// The new program says that it serves.
-    fn ready(&mut self) -> Do {
-        match self.phase {
-            Phase::Starting { .. } => {
-                self.phase = Phase::Over;
-                Do::HandOver
-            }
-            // Too late: it has been told to end.
-            Phase::Alone | Phase::Ending { .. } | Phase::Over => Do::Nothing,
-        }
-    }
-
-    /// The new program can never say that it serves.
-    fn silenced(&mut self, now: Instant) -> Do {
-        match self.phase {
-            Phase::Starting { .. } => self.unheard(now),
-            Phase::Alone | Phase::Ending { .. } | Phase::Over => Do::Nothing,
-        }
-    }
-
-    /// Whoever must know of the hand-over could not be told, so there is none.
-    fn unheard(&mut self, now: Instant) -> Do {
-        self.phase = Phase::Ending { kill_at: now.checked_add(self.patience) };
-        Do::Send(libc::SIGTERM)
-    }
-
-    /// The new program has ended, or was never started. It may be tried again.
-    fn ended(&mut self) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Alone;
-        }
-    }
-
-    /// The old program is to end.
-    fn stop(&mut self) -> Do {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Starting { .. } => Do::Send(libc::SIGTERM),
-            // Nobody will be there to wait for it.
-            Phase::Ending { .. } => Do::Send(libc::SIGKILL),
-            Phase::Alone | Phase::Over => Do::Nothing,
-        }
-    }
-
-    fn tick(&mut self, now: Instant) -> Do {
-        let late = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        match self.phase {
-            Phase::Starting { give_up_at } if late(give_up_at) => self.unheard(now),
-            Phase::Ending { kill_at } if late(kill_at) => {
-                self.phase = Phase::Ending { kill_at: None };
-                Do::Send(libc::SIGKILL)
-            }
-            Phase::Alone | Phase::Starting { .. } | Phase::Ending { .. } | Phase::Over => {
-                Do::Nothing
-            }
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Starting { give_up_at: at } | Phase::Ending { kill_at: at } => at,
-            Phase::Alone | Phase::Over => None,
-        }
-    }
-}
-
 /// Forks, and becomes the new program in the child.
 fn start(upgrade: &Upgrade, alone: &Alone, undo: impl FnOnce()) -> Result<Successor> {
     let (word, theirs) = UnixStream::pair().map_err(Error::os("socketpair"))?;
@@ -541,4 +429,29 @@ fn code(exit: Exit) -> Option<i32> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_goes_to_the_process_that_it_names() {
+        assert_eq!(number(Some("7:5"), 7).ok(), Some(Some(5)));
+        assert_eq!(number(Some("8:5"), 7).ok(), Some(None));
+        assert_eq!(number(None, 7).ok(), Some(None));
+        for wrong in ["", "7", "7:", ":5", "7:5:6", "seven:5", "7:two", "7:2", "7:-1"] {
+            assert!(number(Some(wrong), 7).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_socket_is_left_without_a_worker() {
+        let sets = |count| ["worker-0", "worker-1", "worker-2"].map(|name| set_of(name, count));
+        assert_eq!(sets(3), [0, 1, 2]);
+        assert_eq!(sets(4), [0, 1, 2]); // and worker 3 shares one, see `Sockets::take`
+        assert_eq!(sets(2), [0, 1, 0]);
+        assert_eq!(sets(1), [0, 0, 0]);
+        for systemd_s in ["web", "worker-", "worker-x", "unknown", ""] {
+            assert_eq!(set_of(systemd_s, 2), 0, "{systemd_s}");
+        }
+        assert_eq!(name_of(2), "worker-2");
+    }
+}

@@ -216,7 +216,9 @@ impl Parent {
             signal::put_back_inherited();
             mask.put_back();
             drop(signals.take());
-            upgrading.take().map(Upgrading::leave);
+            if let Some(upgrading) = upgrading.take() {
+                upgrading.leave();
+            }
             worker(index)
         })
     }

@@ -20,13 +20,19 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        Self::example("http_server", |command| command.args(args))
+        Self::start_as(Command::new(example("http_server")), args)
     }
 
     /// Another example, with more to its command.
     pub fn example(name: &str, more: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = Command::new(example(name));
-        more(command.args(["--addr", "127.0.0.1:0"]));
+        more(&mut command);
+        Self::start_as(command, &[])
+    }
+
+    /// A command that starts one of them, from another place or in another environment.
+    pub fn start_as(mut command: Command, args: &[&str]) -> Self {
+        command.args(["--addr", "127.0.0.1:0"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Child::spawn(&mut command).expect("the example is built");
         let stdout = child.stdout().expect("it is a pipe");
@@ -84,7 +90,7 @@ impl Running {
 
 /// Builds the example, once (a test has one), for the profile and the target directory of this test, which stands
 /// in TARGET/PROFILE/deps. `cargo test` builds it anyway, `cargo test --test http_server` not.
-fn example(name: &str) -> &'static PathBuf {
+pub fn example(name: &str) -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {
         let test = env::current_exe().expect("this test is a file");

@@ -16,11 +16,15 @@
 //!
 //! The first line that it prints is the address that it listens on. SIGTERM and Ctrl-C end it in order:
 //! for the time of `--notice` it serves on, says `Connection: close` and is not healthy, so that a
-//! balancer goes elsewhere; then what has begun is answered, and it exits with 0.
+//! balancer goes elsewhere; then what has begun is answered, and it exits with 0. With `--workers`, SIGUSR2 to the
+//! parent starts the program anew, in whatever version it is there now, and lets it take over; nobody is
+//! refused. It takes systemd's sockets, too:
+//!
+//!     systemd-socket-activate -l 127.0.0.1:8080 target/release/examples/http_server --workers 2
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +34,7 @@ use squall_http::sse::{Event, Events};
 use squall_http::{
     Limits, Method, Request, Response, RouteError, Router, Server, ServerStats, StatusCode,
 };
-use squall_reactor::workers::{Bind, Workers};
+use squall_reactor::workers::{Bind, Sockets, Workers, notify, upgrade};
 use squall_reactor::{Handle, Pool, Reactor, Signals, sleep, timeout};
 use squall_support::{args::Args, limits::raise_open_files};
 
@@ -75,8 +79,8 @@ struct End {
 /// One process.
 fn serve_here(addr: &str, end: End) -> Result<(), Box<dyn Error>> {
     raise_open_files()?;
-    let mut sockets = Bind::new(addr).bind()?;
-    println!("{}", sockets.local_addrs()[0]);
+    let mut sockets = Bind::new(addr).inherit_or_bind()?;
+    announce(&sockets)?;
     serve(sockets.take(0), end)
 }
 
@@ -88,10 +92,13 @@ fn supervise(addr: &str, workers: usize, end: End) -> Result<(), Box<dyn Error>>
         0 => std::thread::available_parallelism()?.get(),
         workers => workers,
     };
-    let mut sockets = Bind::new(addr).reuse_port(workers).bind()?;
-    println!("{}", sockets.local_addrs()[0]);
+    let mut sockets = Bind::new(addr).reuse_port(workers).inherit_or_bind()?;
+    let upgrade = upgrade::Upgrade::new(&sockets)?
+        .on_progress(|progress| drop(writeln!(io::stderr(), "http_server: {progress}")));
+    announce(&sockets)?;
     // Longer than its workers need, so that none is killed in the middle of an answer.
-    Ok(Workers::new(workers).grace(end.notice + 2 * PATIENCE).run(|index| {
+    let grace = end.notice + 2 * PATIENCE;
+    Ok(Workers::new(workers).grace(grace).upgrade(upgrade).run(|index| {
         let numbered = |file: &PathBuf| PathBuf::from(format!("{}.{index}", file.display()));
         let end = End { trace: end.trace.as_ref().map(numbered), ..end };
         match serve(sockets.take(index), end) {
@@ -102,6 +109,13 @@ fn supervise(addr: &str, workers: usize, end: End) -> Result<(), Box<dyn Error>>
             }
         }
     })?)
+}
+
+/// For people, and for systemd. Whoever read the first program's output may have gone since.
+fn announce(sockets: &Sockets) -> Result<(), Box<dyn Error>> {
+    let _ = writeln!(io::stdout(), "{}", sockets.local_addrs()[0]);
+    notify::ready()?;
+    Ok(())
 }
 
 fn serve(sockets: Vec<TcpListener>, end: End) -> Result<(), Box<dyn Error>> {
@@ -120,6 +134,7 @@ fn serve(sockets: Vec<TcpListener>, end: End) -> Result<(), Box<dyn Error>> {
         .stats(&stats)
         .add_sockets(sockets)
         .start(&handle)?;
+    upgrade::ready()?;
     reactor.block_on(async {
         let _first = signals.recv().await?;
         if !end.notice.is_zero() {
@@ -128,7 +143,7 @@ fn serve(sockets: Vec<TcpListener>, end: End) -> Result<(), Box<dyn Error>> {
             let _second = timeout(end.notice, signals.recv()).await;
         }
         serving.shutdown(PATIENCE).await;
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     })??;
     if let Some(file) = end.trace {
         let mut file = BufWriter::new(File::create(file)?);

@@ -8,10 +8,13 @@
 mod http;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
-use http::running::Running;
+use http::running::{Running, example};
 use http::{Client, wait_until};
+use squall_support::child::Child;
 
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -114,6 +117,38 @@ fn on_sigterm_each_worker_answers_what_it_has_begun() {
         assert!(answer.says_close(), "{answer:?}");
         client.expect_end();
     }
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+/// The sockets are systemd's: both workers share its one listener.
+#[test]
+fn systemd_s_socket_is_served_by_the_workers() {
+    // It takes no port 0.
+    let addr = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let addr = addr.expect("a free port");
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["--fdname=web", "-l", &addr.to_string()]);
+    command.arg(example("http_server")).args(["--workers", "2"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = match Child::spawn(&mut command) {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let _ = writeln!(io::stderr(), "skipped: systemd-socket-activate is not installed");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    wait_until("systemd's listener", || match listeners(addr.port(), child.pid()).len() {
+        1 => Ok(()),
+        count => Err(count),
+    });
+    // It starts the program when there is a connection, and becomes it.
+    let mut client = Client::connect(addr);
+    client.send(HELLO);
+    assert_eq!(client.answer("GET").body, b"Hello, World!");
+    let server = Running { child, addr };
+    server.workers(2);
+    server.child.signal(libc::SIGTERM).expect("it lives");
     assert_eq!(server.exit().code(), Some(0));
 }
 

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use alone::{
     Case, Exit, Wire, block, blocked, childless, dispose, disposition, fork, kill, own_pid,
     parent_pid, readable, sleep_for_ever, status, wait,
 };
+use squall_reactor::workers::upgrade::{Progress, Upgrade};
 use squall_reactor::workers::{Bind, Workers, bind_sockets, fork_workers};
 use squall_reactor::{Error, Signals};
 
@@ -59,6 +61,18 @@ fn main() -> ExitCode {
         (
             "a_worker_has_no_descriptor_of_the_supervisors",
             a_worker_has_no_descriptor_of_the_supervisors,
+        ),
+        (
+            "a_new_program_that_is_never_ready_is_ended_and_the_old_one_goes_on",
+            a_new_program_that_is_never_ready_is_ended_and_the_old_one_goes_on,
+        ),
+        (
+            "a_new_program_that_cannot_be_executed_is_told_and_the_old_one_goes_on",
+            a_new_program_that_cannot_be_executed_is_told_and_the_old_one_goes_on,
+        ),
+        (
+            "a_parent_that_ends_during_an_upgrade_takes_the_new_program_with_it",
+            a_parent_that_ends_during_an_upgrade_takes_the_new_program_with_it,
         ),
         ("law_08_the_parent_does_not_tick", law_08_the_parent_does_not_tick),
         (
@@ -421,7 +435,85 @@ fn a_worker_has_no_descriptor_of_the_supervisors() {
     };
     let before = descriptors();
     fork_workers(1, |_| i32::from(descriptors() != before)).expect("as many in the worker");
+    let sockets = Bind::new("127.0.0.1:0").reuse_port(2).bind().expect("two sockets");
+    let upgrade = Upgrade::new(&sockets).expect("two duplicates");
+    drop(sockets);
+    assert_eq!(descriptors(), before + 2);
+    let ended = Workers::new(1).upgrade(upgrade).run(|_| i32::from(descriptors() != before));
+    ended.expect("as many in the worker");
     assert_eq!(descriptors(), before);
+}
+
+/// Two workers that wait, under a parent that upgrades to `program`; `pids` tells the workers, then
+/// the new program, and a failure as its negative code.
+fn upgrading_to(program: &str, args: &[&str], patience: Duration, pids: &Rc<Wire>) -> i32 {
+    let sockets = Bind::new("127.0.0.1:0").bind().expect("a socket");
+    let upgrade = Upgrade::new(&sockets).expect("a duplicate");
+    let tell = Rc::clone(pids);
+    let upgrade = upgrade.program(program, args).patience(patience).on_progress(move |progress| {
+        tell.send(match progress {
+            Progress::Started { pid } => pid,
+            Progress::Failed { code } => -code.unwrap_or(1000),
+            other => panic!("{other}"),
+        });
+    });
+    let ended = Workers::new(2).upgrade(upgrade).run(|_| {
+        pids.send(own_pid());
+        sleep_for_ever()
+    });
+    i32::from(ended.is_err())
+}
+
+// It says nothing, and SIGTERM ends it; the workers are not even asked.
+fn a_new_program_that_is_never_ready_is_ended_and_the_old_one_goes_on() {
+    let pids = Rc::new(Wire::new());
+    let patience = Duration::from_millis(50);
+    let supervisor = fork(|| upgrading_to("sleep", &["1000"], patience, &pids));
+    let workers = [pids.receive().expect("a worker"), pids.receive().expect("a worker")];
+    for _ in 0..2 {
+        assert!(kill(supervisor, Signals::USR2));
+        let new = pids.receive().expect("the new program");
+        assert!(new > 0 && !workers.contains(&new), "{new}");
+        assert_eq!(pids.receive(), Some(-1000), "a signal ended it");
+        assert!(!kill(new, 0), "it is reaped");
+        assert!(workers.iter().all(|pid| kill(*pid, 0)));
+    }
+    assert!(kill(supervisor, Signals::TERM));
+    assert_eq!(wait(supervisor), Exit::Code(0));
+}
+
+fn a_new_program_that_cannot_be_executed_is_told_and_the_old_one_goes_on() {
+    let pids = Rc::new(Wire::new());
+    let patience = Duration::from_secs(60);
+    let supervisor = fork(|| upgrading_to("/nonexistent/program", &[], patience, &pids));
+    let workers = [pids.receive().expect("a worker"), pids.receive().expect("a worker")];
+    assert!(kill(supervisor, Signals::USR2));
+    assert!(pids.receive().expect("a child that is to become the program") > 0);
+    assert_eq!(pids.receive(), Some(-127));
+    assert!(workers.iter().all(|pid| kill(*pid, 0)));
+    assert!(kill(supervisor, Signals::TERM));
+    assert_eq!(wait(supervisor), Exit::Code(0));
+}
+
+fn a_parent_that_ends_during_an_upgrade_takes_the_new_program_with_it() {
+    let pids = Rc::new(Wire::new());
+    let patience = Duration::from_secs(60);
+    let supervisor = fork(|| upgrading_to("sleep", &["1000"], patience, &pids));
+    for _ in 0..2 {
+        pids.receive().expect("a worker");
+    }
+    assert!(kill(supervisor, Signals::USR2));
+    let new = pids.receive().expect("the new program");
+    assert!(kill(supervisor, Signals::TERM));
+    assert_eq!(wait(supervisor), Exit::Code(0));
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{new}/stat")).unwrap_or_default();
+        // Whoever adopted it may not have waited for it yet.
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    while runs() {
+        thread::yield_now();
+    }
 }
 
 // A sleeping parent is switched to only if something wakes it.

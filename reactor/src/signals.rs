@@ -105,9 +105,13 @@ impl Signals {
         self.io.source().take()
     }
 
-    /// Blocks this thread until something may have arrived, for at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        self.io.source().wait(timeout)
+    /// Blocks this thread until something may have arrived, here or at `other`, for at most `timeout`.
+    pub(crate) fn wait(
+        &self,
+        other: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.io.source().wait(other, timeout)
     }
 }
 

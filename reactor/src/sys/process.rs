@@ -31,6 +31,11 @@ pub(crate) enum Exit {
 }
 
 impl Child {
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
     /// Sends a signal (kill(2)); to a child that has ended but is not reaped it does nothing.
     pub(crate) fn kill(&self, signal: c_int) -> Result<()> {
         // SAFETY: no memory is involved; `pid` is an unreaped child's, so it is nobody else's.

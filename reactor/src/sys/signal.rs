@@ -55,18 +55,25 @@ impl Subscription {
         Ok(self.slot.take_pending())
     }
 
-    /// Blocks until something may be pending or `timeout` has passed; may return early.
+    /// Blocks until something may be pending, `other` may be readable, or `timeout` has passed; may
+    /// return early.
     ///
     /// # System calls
     /// One poll(2), rounded up to milliseconds.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<()> {
-        let fd = self.readable.as_raw_fd();
-        let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    pub(crate) fn wait(
+        &self,
+        other: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // A negative number is passed over (poll(2)).
+        let other = other.map_or(-1, |other| other.as_raw_fd());
+        let mut entries = [entry(self.readable.as_raw_fd()), entry(other)];
         let ms = timeout.map_or(-1, |timeout| {
             c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
         });
-        // SAFETY: `entry` lives until the call returns, and it is the one entry announced.
-        let ready = unsafe { libc::poll(&raw mut entry, 1, ms) };
+        // SAFETY: both entries live until the call returns, and no more are announced.
+        let ready = unsafe { libc::poll(entries.as_mut_ptr(), 2, ms) };
         if ready >= 0 {
             return Ok(());
         }

@@ -120,6 +120,11 @@ impl Bind {
         self
     }
 
+    /// How many sockets each address gets.
+    pub(super) fn sets(&self) -> usize {
+        self.sets
+    }
+
     /// Binds, and listens: from here on connections queue.
     ///
     /// Of several addresses those of IPv6 are left out where the system has no IPv6, or `::1` is
@@ -164,6 +169,31 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// None yet.
+    pub(super) fn empty() -> Self {
+        Self { addresses: Vec::new(), sets: Vec::new() }
+    }
+
+    /// Adds a listener to a set, and its address if it is new.
+    pub(super) fn add(&mut self, set: usize, listener: TcpListener) -> Result<()> {
+        let address = listener.local_addr().map_err(Error::os("getsockname"))?;
+        if !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
+        if self.sets.len() <= set {
+            self.sets.resize_with(set + 1, Vec::new);
+        }
+        self.sets[set].push(listener);
+        Ok(())
+    }
+
+    /// A duplicate of each listener, with the set that it belongs to.
+    pub(super) fn duplicates(&self) -> io::Result<Vec<(usize, TcpListener)>> {
+        let all = self.sets.iter().enumerate();
+        let all = all.flat_map(|(set, listeners)| listeners.iter().map(move |one| (set, one)));
+        all.map(|(set, listener)| Ok((set, listener.try_clone()?))).collect()
+    }
+
     /// Where it listens: each address once, with the port that the system picked.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses

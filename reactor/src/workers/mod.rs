@@ -6,7 +6,7 @@
 //! and holds every listening socket open, so that connections which wait for a killed worker are
 //! served by its successor. What is absent: threads, a pid file, a wire between parent and workers.
 //! Under systemd, `activation` takes its sockets and `notify` tells it how things stand. Next: `bind`
-//! (sockets), `supervisor` (the parent's decisions).
+//! (sockets), `supervisor` (the parent's decisions), `upgrade` (a new program takes over).
 //!
 //! ```no_run
 //! use squall_reactor::workers::{Bind, fork_workers};
@@ -25,6 +25,7 @@ mod bind;
 pub mod activation;
 pub mod notify;
 mod supervisor;
+pub mod upgrade;
 
 pub use bind::{Bind, Sockets, bind_sockets};
 
@@ -37,6 +38,7 @@ use crate::sys::process::{self, Alone, Child};
 use crate::sys::signal::{self, Set, Unblocked};
 use crate::{Error, Result};
 use supervisor::{Do, Outcome, Supervisor};
+use upgrade::{Upgrade, Upgrading};
 
 /// Forks `workers` processes (0: one for each CPU), runs `worker` in each, and supervises them.
 ///
@@ -76,17 +78,18 @@ pub fn fork_workers(workers: usize, worker: impl FnMut(usize) -> i32) -> Result<
 /// });
 /// # ended.ok();
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Workers {
     workers: usize,
     restarts: u32,
     grace: Duration,
+    upgrade: Option<Upgrade>,
 }
 
 impl Workers {
     /// This many workers; 0 means one for each CPU that this process may use.
     pub fn new(workers: usize) -> Self {
-        Self { workers, restarts: 100, grace: Duration::from_secs(30) }
+        Self { workers, restarts: 100, grace: Duration::from_secs(30), upgrade: None }
     }
 
     /// How many restarts of crashed workers there may be in all, 100 by default.
@@ -99,6 +102,12 @@ impl Workers {
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
+    }
+
+    /// Lets a new program take over at SIGUSR2; see [`upgrade`].
+    #[must_use]
+    pub fn upgrade(self, upgrade: Upgrade) -> Self {
+        Self { upgrade: Some(upgrade), ..self }
     }
 
     /// Forks, and returns in the parent when all workers have ended.
@@ -137,7 +146,8 @@ impl Workers {
     /// (prctl(2), PR_SET_PDEATHSIG): drop privileges before the fork, or ask for it again after.
     /// Functions that the process registered with atexit(3) run in each child as well.
     pub fn run(self, mut worker: impl FnMut(usize) -> i32) -> Result<()> {
-        let mut parent = Parent::new()?;
+        upgrade::predecessor()?;
+        let mut parent = Parent::new(self.upgrade.map(Upgrading::new))?;
         let count = bind::or_one_per_cpu(self.workers);
         let mut fleet = Fleet::new(count);
         let mut supervisor = Supervisor::new(count, self.restarts, self.grace, Instant::now());
@@ -178,24 +188,27 @@ struct Parent {
     mask: Unblocked,
     /// None in a child, which closes what it has inherited.
     signals: Option<Signals>,
+    /// The same.
+    upgrading: Option<Upgrading>,
 }
 
 impl Parent {
     /// Law 6: nothing may live here that a child must not share.
-    fn new() -> Result<Self> {
+    fn new(upgrading: Option<Upgrading>) -> Result<Self> {
         if let Some(what) = Alive::what() {
             return Err(Error::Alive { what });
         }
         let alone = Alone::check()?;
-        let heard = [Signals::CHLD, Signals::TERM, Signals::INT];
+        let heard = [Signals::CHLD, Signals::TERM, Signals::INT].into_iter();
+        let heard = heard.chain(upgrading.as_ref().map(Upgrading::signal));
         // The handlers first: a signal that was blocked comes as soon as it no longer is.
-        let signals = Some(Signals::new(heard)?);
+        let signals = Some(Signals::new(heard.clone())?);
         let mask = Unblocked::new(Set::new(heard)?)?;
-        Ok(Self { alone, pid: process::id(), mask, signals })
+        Ok(Self { alone, pid: process::id(), mask, signals, upgrading })
     }
 
     fn start(&mut self, index: usize, worker: &mut impl FnMut(usize) -> i32) -> Result<Child> {
-        let Self { alone, pid, mask, signals } = self;
+        let Self { alone, pid, mask, signals, upgrading } = self;
         process::fork(alone, || {
             if !process::die_with(*pid) {
                 process::exit_at_once(1);
@@ -203,17 +216,40 @@ impl Parent {
             signal::put_back_inherited();
             mask.put_back();
             drop(signals.take());
+            if let Some(upgrading) = upgrading.take() {
+                upgrading.leave();
+            }
             worker(index)
         })
     }
 
-    fn wait(&self, until: Option<Instant>, supervisor: &mut Supervisor) -> Result<()> {
+    fn wait(&mut self, until: Option<Instant>, supervisor: &mut Supervisor) -> Result<()> {
         let signals = self.signals.as_ref().expect("only a child takes the signals out");
-        signals.wait(until.map(|until| until.saturating_duration_since(Instant::now())))?;
+        let upgrading = self.upgrading.as_ref();
+        let until = until.into_iter().chain(upgrading.and_then(Upgrading::next_deadline)).min();
+        signals.wait(
+            upgrading.and_then(Upgrading::word),
+            until.map(|until| until.saturating_duration_since(Instant::now())),
+        )?;
         for signal in signals.take()? {
-            if signal != Signals::CHLD {
-                supervisor.signalled(signal, Instant::now());
+            match (signal, &mut self.upgrading) {
+                (Signals::CHLD, _) => {}
+                (Signals::TERM | Signals::INT, upgrading) => {
+                    upgrading.as_mut().map_or(Ok(()), Upgrading::give_up)?;
+                    supervisor.signalled(signal, Instant::now());
+                }
+                (_, Some(upgrading)) => upgrading.ask(&self.alone, || {
+                    signal::put_back_inherited();
+                    self.mask.put_back();
+                }),
+                (_, None) => {}
             }
+        }
+        if let Some(upgrading) = &mut self.upgrading
+            && upgrading.look()?
+        {
+            // The old workers drain, and nobody starts one again.
+            supervisor.signalled(Signals::TERM, Instant::now());
         }
         Ok(())
     }

@@ -172,11 +172,14 @@ struct Clients {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Asks this address until the second says that it is over.
+type Asks = fn(SocketAddr, &dyn Fn() -> bool);
+
 impl Clients {
     fn start(addr: SocketAddr) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let answered = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let start = |(index, client): (usize, fn(SocketAddr, &dyn Fn() -> bool))| {
+        let start = |(index, client): (usize, Asks)| {
             let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
             thread::spawn(move || {
                 client(addr, &|| {
@@ -185,7 +188,7 @@ impl Clients {
                 });
             })
         };
-        let clients: [(usize, fn(SocketAddr, &dyn Fn() -> bool)); 2] =
+        let clients: [(usize, Asks); 2] =
             [(0, ask_on_fresh_connections), (1, ask_on_a_kept_connection)];
         let threads = clients.into_iter().map(start).collect();
         Self { over, answered, threads }

@@ -125,7 +125,7 @@ impl Deployed {
 
     fn replace_by_itself(&self) {
         let new = self.folder.join("new");
-        fs::copy(example(), &new).expect("room on the disk");
+        fs::copy(example("http_server"), &new).expect("room on the disk");
         fs::rename(&new, &self.program).expect("the same folder");
     }
 

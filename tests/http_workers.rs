@@ -128,7 +128,7 @@ fn systemd_s_socket_is_served_by_the_workers() {
     let addr = addr.expect("a free port");
     let mut command = Command::new("systemd-socket-activate");
     command.args(["--fdname=web", "-l", &addr.to_string()]);
-    command.arg(example()).args(["--workers", "2"]);
+    command.arg(example("http_server")).args(["--workers", "2"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = match Child::spawn(&mut command) {
         Ok(child) => child,

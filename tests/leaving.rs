@@ -21,7 +21,7 @@ use std::{fmt, thread};
 
 use http::{Client, PATIENCE, PROBE, TestServer, descriptors, wait_until};
 use squall_http::timeout::answer_within;
-use squall_http::{Fin, Limits, Request, Response, Router, Server};
+use squall_http::{Fin, Limits, Request, Response, Server};
 use squall_reactor::{Pool, sleep};
 
 /// The descriptors are the process's, and one test counts them.
@@ -185,7 +185,8 @@ const LEAVES: [Leaves; 4] =
     [Leaves::Closes, Leaves::HalfClosesThenCloses, Leaves::Resets, Leaves::Vanishes];
 
 /// What is going on when it leaves.
-const ASKS: [&str; 6] = [
+const ASKS: [&str; 7] = [
+    "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n",
     "",
     "GET /wai",
     "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -247,9 +248,21 @@ fn nothing_is_left_of_clients_that_leave_in_the_middle() {
     let count = std::env::var("SQUALL_LEAVERS").map_or(400, |n| n.parse().expect("a number"));
     let server = TestServer::start(|| {
         let mut limits = Limits::default();
-        // They end who vanishes; the handlers have `answer_within`.
+        // They end who vanishes, together with the handlers' own.
         (limits.head_timeout, limits.idle_timeout) = (LIMIT, LIMIT);
-        Server::new(in_the_middle().into_handler()).limits(limits)
+        (limits.write_timeout, limits.body_grace) = (LIMIT, LIMIT);
+        let pool = Pool::builder().threads(1..=4).queue(64).build().expect("a thread");
+        let limited_pool = pool.clone();
+        let limited = answer_within(LIMIT, async move |request: &mut Request<'_>| {
+            in_the_middle(&limited_pool, request).await
+        });
+        Server::new(async move |request: &mut Request<'_>| {
+            match request.path().starts_with(b"/limited") {
+                true => limited(request).await,
+                false => in_the_middle(&pool, request).await,
+            }
+        })
+        .limits(limits)
     });
     let before = descriptors();
     let mut vanished: Vec<Client> = Vec::new();
@@ -257,7 +270,10 @@ fn nothing_is_left_of_clients_that_leave_in_the_middle() {
         let (ask, leaves) = (ASKS[i % ASKS.len()], LEAVES[i / ASKS.len() % LEAVES.len()]);
         let mut client = server.connect();
         let begun = GOING.begun_handlers.load(SeqCst);
-        client.send(ask);
+        match leaves {
+            Leaves::Vanishes => client.send(ask.replacen(" /", " /limited/", 1)),
+            _ => client.send(ask),
+        }
         // Some leave before the server has looked, some while it works.
         if i % 5 < 3 && ask.contains("\r\n\r\n") {
             wait_until("a handler's begin", || match GOING.begun_handlers.load(SeqCst) - begun {
@@ -309,35 +325,34 @@ fn server_forgets(server: &TestServer, vanished: &mut Vec<Client>) {
     vanished.clear();
 }
 
-fn in_the_middle() -> Router {
-    let pool = Pool::builder().threads(1..=4).queue(64).build().expect("a thread");
-    let work = async move |_: &mut Request<'_>| {
-        let _counted = Counted::handler();
-        let work = pool.run_with(|cancelled| {
-            let _counted = Counted::new(&GOING.jobs, &GOING.begun_jobs);
-            while !cancelled.is_cancelled() {
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
-        Response::text(format!("{:?}", work.await.is_ok()))
-    };
-    let wait = async |_: &mut Request<'_>| {
-        let _counted = Counted::handler();
-        std::future::pending().await
-    };
-    let told = async |request: &mut Request<'_>| {
-        let _counted = Counted::handler();
-        request.left().await;
-        Response::text("for nobody")
-    };
-    let read = async |request: &mut Request<'_>| {
-        let _counted = Counted::handler();
-        request.body().bytes().await.map_or_else(Response::from, |_| Response::text("read"))
-    };
-    Router::new()
-        .get("/wait", answer_within(LIMIT, wait))
-        .and_then(|router| router.get("/told", answer_within(LIMIT, told)))
-        .and_then(|router| router.get("/pool", answer_within(LIMIT, work)))
-        .and_then(|router| router.post("/body", answer_within(LIMIT, read)))
-        .expect("the patterns are right")
+/// What is asked for below `/limited` has a time limit; the rest ends with its client or never.
+async fn in_the_middle(pool: &Pool, request: &mut Request<'_>) -> Response {
+    let counted = Counted::handler();
+    let path = request.path();
+    match path.strip_prefix(b"/limited").unwrap_or(path) {
+        b"/pool" => {
+            let work = pool.run_with(|cancelled| {
+                let _counted = Counted::new(&GOING.jobs, &GOING.begun_jobs);
+                while !cancelled.is_cancelled() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            Response::text(format!("{:?}", work.await.is_ok()))
+        }
+        b"/told" => {
+            request.left().await;
+            Response::text("for nobody")
+        }
+        b"/body" => {
+            request.body().bytes().await.map_or_else(Response::from, |_| Response::text("read"))
+        }
+        b"/endless" => {
+            let piece = move || {
+                let _ = &counted;
+                [b'x'; 4096]
+            };
+            Response::pieces("text/plain", std::iter::repeat_with(piece))
+        }
+        _ => std::future::pending().await,
+    }
 }

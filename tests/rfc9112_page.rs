@@ -167,7 +167,13 @@ const ROWS: &[(&str, &[&str])] = &[
         "more decoded bytes than the route takes",
         &["rfc9110_15_5_14_chunks_over_the_limit_are_413_when_their_size_is_read"],
     ),
-    ("trailers", &["rfc9112_7_1_2_trailers_have_the_grammar_of_fields"]),
+    (
+        "trailers",
+        &[
+            "rfc9112_7_1_2_trailers_have_the_grammar_of_fields",
+            "rfc9110_6_5_1_a_handler_sees_the_trailers_of_a_request_apart_from_its_head",
+        ],
+    ),
     ("over 4 KiB or 32 of them", &["rfc9110_5_4_trailers_over_4_kib_or_32_are_431"]),
     (
         "a trailer that would frame, route, authorise or describe",
@@ -211,7 +217,18 @@ const ROWS: &[(&str, &[&str])] = &[
         "`Connection: Content-Length`",
         &["rfc9110_7_6_1_a_framing_field_named_in_connection_still_frames"],
     ),
-    ("Upgrade", &["rfc9110_7_8_an_upgrade_that_no_route_takes_is_ignored"]),
+    (
+        "Upgrade",
+        &[
+            "rfc9110_7_8_an_upgrade_that_no_route_takes_is_ignored",
+            "rfc9110_7_8_http_1_0_is_never_switched",
+            "rfc9110_7_8_nothing_that_came_behind_the_request_is_lost_or_read_twice",
+        ],
+    ),
+    (
+        "no Upgrade, where a route speaks another protocol alone",
+        &["rfc9110_7_8_who_does_not_ask_for_the_protocol_is_told_of_it_and_kept"],
+    ),
     (
         "a body that the handler has not read",
         &[
@@ -276,7 +293,14 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "an interim status (1xx) as a handler's response",
-        &["rfc9110_15_2_an_interim_status_of_a_handler_is_500"],
+        &[
+            "rfc9110_15_2_an_interim_status_of_a_handler_is_500",
+            "rfc9110_15_2_an_interim_response_is_no_answer",
+        ],
+    ),
+    (
+        "a handler's trailers",
+        &["rfc9112_7_1_2_trailers_are_sent_in_chunks_to_a_client_that_takes_them_and_to_no_other"],
     ),
     (
         "more or fewer bytes than the length that was said",
@@ -329,8 +353,15 @@ fn prefixes(sections: &str) -> Vec<String> {
 
 /// The names of all tests that speak through a socket.
 fn names() -> Vec<String> {
-    let files = ["requests", "bodies", "connection", "model"];
-    let texts = files.map(|file| read(&format!("tests/rfc9112_{file}.rs")));
+    let files = [
+        "rfc9112_requests",
+        "rfc9112_bodies",
+        "rfc9112_connection",
+        "rfc9112_model",
+        "http_content",
+        "upgrade",
+    ];
+    let texts = files.map(|file| read(&format!("tests/{file}.rs")));
     let lines = texts.iter().flat_map(|text| text.lines());
     lines.filter_map(|line| Some(line.strip_prefix("fn ")?.split_once('(')?.0.to_owned())).collect()
 }

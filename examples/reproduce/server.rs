@@ -53,8 +53,10 @@ pub const SLOW: &str = "slow\n";
 impl Job {
     /// The command that runs this executable as `system`'s server.
     pub fn command(&self, system: &str) -> Command {
-        // Not the path: that may be another build by now.
-        let mut command = Command::new("/proc/self/exe");
+        // By its path, for under valgrind /proc/self/exe is valgrind; if another build stands there
+        // by now, the path has become that of a file that does not exist.
+        let path = std::env::current_exe().ok().filter(|path| path.exists());
+        let mut command = Command::new(path.unwrap_or_else(|| "/proc/self/exe".into()));
         command.arg0("reproduce").args([SERVE, system]);
         command.args([self.start.to_string(), self.trigger.to_string(), self.handler.to_string()]);
         command.arg(self.hold.as_millis().to_string());

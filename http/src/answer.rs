@@ -162,8 +162,8 @@ where
     ) -> (Content, Promise) {
         let Response { status, content_type, lines: mut own_lines, content, trailer } = response;
         let length = content.length().map_or(Length::Unknown, Length::Known);
-        if has_trailers {
-            own_lines.append_all(&trailer);
+        if let Some(line) = trailer.filter(|_| has_trailers) {
+            own_lines.append_all(&line);
         }
         let lines = match content_type {
             None => &own_lines,

@@ -29,16 +29,15 @@ pub struct Response {
     pub(crate) content_type: Option<&'static str>,
     pub(crate) lines: HeaderLines,
     pub(crate) content: Content,
-    /// `Trailer: ...`, or nothing.
-    pub(crate) trailer: HeaderLines,
+    /// `Trailer: ...`; boxed, because few have it and all are moved.
+    pub(crate) trailer: Option<Box<HeaderLines>>,
 }
 
 impl Response {
     /// A response with this status and no content.
     pub fn new(status: StatusCode) -> Self {
         let content = Content::Bytes(Cow::Borrowed(b""));
-        let (lines, trailer) = (HeaderLines::new(), HeaderLines::new());
-        Self { status, content_type: None, lines, content, trailer }
+        Self { status, content_type: None, lines: HeaderLines::new(), content, trailer: None }
     }
 
     /// 200 with plain text in UTF-8.
@@ -127,7 +126,7 @@ impl Response {
     /// # Ok::<(), squall_http::Error>(())
     /// ```
     pub fn trailers(mut self, names: &[&str]) -> Result<Self, Error> {
-        self.trailer = announcement(names)?;
+        self.trailer = Some(Box::new(announcement(names)?));
         Ok(self)
     }
 
@@ -152,9 +151,7 @@ impl Response {
     /// Whether it has trailers to announce, and is sent in chunks.
     #[inline]
     pub(crate) fn has_trailers(&self, asked: &Asked) -> bool {
-        !self.trailer.as_bytes().is_empty()
-            && asked.minor_version > 0
-            && self.content.length().is_none()
+        self.trailer.is_some() && asked.minor_version > 0 && self.content.length().is_none()
     }
 
     /// The header lines so far, without Content-Type.

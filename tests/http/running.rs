@@ -1,4 +1,4 @@
-//! The example `http_server` as a process of its own.
+//! An example as a process of its own: `http_server`, or another that prints where it listens.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -20,10 +20,17 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        Self::start_as(Command::new(example()), args)
+        Self::start_as(Command::new(example("http_server")), args)
     }
 
-    /// The same from another place, or in another environment.
+    /// Another example, with more to its command.
+    pub fn example(name: &str, more: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = Command::new(example(name));
+        more(&mut command);
+        Self::start_as(command, &[])
+    }
+
+    /// A command that starts one of them, from another place or in another environment.
     pub fn start_as(mut command: Command, args: &[&str]) -> Self {
         command.args(["--addr", "127.0.0.1:0"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -81,11 +88,11 @@ impl Running {
     }
 }
 
-/// Builds the example, once, for the profile and the target directory of this test, which stands
+/// Builds the example, once (a test has one), for the profile and the target directory of this test, which stands
 /// in TARGET/PROFILE/deps. `cargo test` builds it anyway, `cargo test --test http_server` not.
-pub fn example() -> &'static PathBuf {
+pub fn example(name: &str) -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
+    let path = PATH.get_or_init(|| {
         let test = env::current_exe().expect("this test is a file");
         let profile_dir = test.ancestors().nth(2).expect("it is in TARGET/PROFILE/deps");
         let target_dir = profile_dir.parent().expect("it is in TARGET/PROFILE/deps");
@@ -94,12 +101,14 @@ pub fn example() -> &'static PathBuf {
             Some(other) => other,
         };
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "http_server", "--profile", profile]);
+        build.args(["build", "--quiet", "--example", name, "--profile", profile]);
         build.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
         build.arg("--target-dir").arg(target_dir);
         let built = build.output().expect("cargo runs");
         let why = String::from_utf8_lossy(&built.stderr);
         assert!(built.status.success(), "this failed: {build:?}\n{why}");
-        profile_dir.join("examples/http_server")
-    })
+        profile_dir.join("examples").join(name)
+    });
+    assert!(path.ends_with(name), "{name} is the second example of this test");
+    path
 }

@@ -355,3 +355,6 @@ fn wake_job(ready: &mut ReadyQueue, tasks: &mut Tasks, job: Job) {
         ready.push(job);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,21 @@ mod tests {
     }
 
     #[test]
+    fn a_job_prints_as_what_it_means() {
+        assert_eq!(format!("{:?}", Job::NOBODY), "Nobody");
+        assert_eq!(format!("{:?}", job(3)), format!("Task {:?}", job(3).token()));
+    }
+
+    #[test]
+    fn nothing_is_ready_in_a_queue_that_was_cleared() {
+        let mut queue = ReadyQueue::default();
+        (0..3).for_each(|i| queue.push(job(i)));
+        assert_eq!(queue.iter().collect::<Vec<_>>(), [job(0), job(1), job(2)]);
+        queue.clear();
+        assert!(queue.is_empty() && queue.iter().next().is_none());
+    }
+
+    #[test]
     fn law_07_a_turn_ends_although_each_job_wakes_another() {
         let mut queue = ReadyQueue::default();
         (0..3).for_each(|i| queue.push(job(i)));

@@ -166,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn the_tasks_tell_who_lives() {
+        let mut tasks = Tasks::default();
+        assert!(tasks.is_empty());
+        let alive = [1, 2, 3].map(|serial| tasks.insert(serial, Location::caller(), NOW));
+        assert!(tasks.remove(alive[1]) && !tasks.contains(alive[1]));
+        assert!(tasks.contains(alive[0]) && tasks.contains(alive[2]));
+        let listed: Vec<Token> = tasks.iter().map(|(token, _)| token).collect();
+        assert_eq!((listed, tasks.len()), (vec![alive[0], alive[2]], 2));
+        assert!(!tasks.is_empty());
+    }
+
+    #[test]
     fn a_task_tells_how_often_it_was_polled_and_since_when_it_waits() {
         let mut tasks = Tasks::default();
         let token = tasks.insert(1, Location::caller(), NOW);

@@ -342,6 +342,7 @@ const LISTS: usize = DUE + 1;
 /// No entry.
 const NIL: u32 = u32::MAX;
 
+const _: () = assert!(1 << SPAN_BITS == (SLOTS as u64).pow(LEVELS as u32));
 const _: () = assert!(size_of::<Entry>() <= 40);
 const _: () = assert!(size_of::<Option<TimerKey>>() == 8);
 

@@ -331,6 +331,14 @@ fn law_08_the_minimum_stays_exact_while_the_earliest_is_refreshed() {
 
 /// A forked child clears its wheel, and its new timers lie in the places of the old ones.
 #[test]
+fn a_wheel_prints_its_time_and_what_is_next() {
+    let mut wheel = Wheel::new();
+    wheel.advance(7);
+    wheel.insert(70, 1);
+    assert_eq!(format!("{wheel:?}"), "Wheel { now_tick: 7, len: 1, next: Some(70) }");
+}
+
+#[test]
 fn law_02_a_key_from_before_a_clear_means_nothing_after_it() {
     let mut wheel = Wheel::new();
     let deadlines = [0, 5, 70, 5_000, 400_000, 1 << 40];

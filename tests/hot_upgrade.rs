@@ -164,6 +164,9 @@ impl Running {
     }
 }
 
+/// A client: asks until it is told, after an answer, that it is over.
+type Ask = fn(SocketAddr, &dyn Fn() -> bool);
+
 /// Clients that ask until they are told to end: one with a connection for each request, and one
 /// that keeps its connection.
 struct Clients {
@@ -176,7 +179,7 @@ impl Clients {
     fn start(addr: SocketAddr) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let answered = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let start = |(index, client): (usize, fn(SocketAddr, &dyn Fn() -> bool))| {
+        let start = |(index, client): (usize, Ask)| {
             let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
             thread::spawn(move || {
                 client(addr, &|| {
@@ -185,7 +188,7 @@ impl Clients {
                 });
             })
         };
-        let clients: [(usize, fn(SocketAddr, &dyn Fn() -> bool)); 2] =
+        let clients: [(usize, Ask); 2] =
             [(0, ask_on_fresh_connections), (1, ask_on_a_kept_connection)];
         let threads = clients.into_iter().map(start).collect();
         Self { over, answered, threads }

@@ -70,6 +70,7 @@ const CASES: &[(&str, fn())] = cases![
     law_06_after_fork_keeps_a_pause_until_resume,
     law_06_after_fork_inside_a_batch_keeps_the_listener_whose_callback_forked,
     law_06_after_fork_gives_a_mailbox_and_timers_of_its_own,
+    law_06_fine_timers_of_a_child_leave_its_parents_alarm_alone,
     law_06_after_fork_does_nothing_in_a_process_that_has_not_forked,
     law_06_after_fork_works_again_in_a_grandchild,
     law_06_keys_from_before_the_fork_do_not_fit_what_is_made_after_it,
@@ -607,6 +608,52 @@ fn law_06_after_fork_gives_a_mailbox_and_timers_of_its_own() {
     assert_eq!(all.kernel_view(), before);
     all.assert_alive();
     assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// A timerfd is shared as every open file is: to set the child's copy would set the parent's.
+fn law_06_fine_timers_of_a_child_leave_its_parents_alarm_alone() {
+    for how in HOW {
+        let mut reactor = Reactor::builder().fine_timers(true).build().unwrap();
+        reactor.handle().after(Duration::from_secs(1000), || panic!("in a quarter")).unwrap();
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        let alarm = || {
+            let [alarm] = &alarms()[..] else { panic!("{:?}", alarms()) };
+            // Seconds and nanoseconds until it goes off.
+            let (_, left) = alarm.split_once("it_value: (").unwrap();
+            left.split(',').next().unwrap().parse::<u64>().unwrap()
+        };
+        assert!(alarm() > 900);
+        let (parent, before) = (RefCell::new(Some(reactor)), alarms().len());
+        in_child(how, || {
+            let mut reactor = parent.take().unwrap();
+            assert!(matches!(reactor.turn(Some(ZERO)), Err(Error::Forked)));
+            reactor.after_fork().unwrap();
+            assert_eq!(alarms().len(), before, "the parent's is closed, and there is a new one");
+            let begun = Instant::now();
+            reactor.block_on(sleep(Duration::from_micros(2300))).unwrap();
+            assert!(begun.elapsed() >= Duration::from_micros(2300));
+            drop(reactor);
+            assert_eq!(alarms().len(), 0);
+        });
+        in_child(how, || drop(parent.take()));
+        assert!(alarm() > 900, "{:?}", alarms());
+        drop(parent);
+        assert_eq!(alarms().len(), 0);
+    }
+}
+
+/// What the kernel tells of each timerfd of this process.
+fn alarms() -> Vec<String> {
+    let numbers = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap());
+    let is_alarm = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path())
+            .is_ok_and(|link| link.as_os_str() == "anon_inode:[timerfd]")
+    };
+    let info = |entry: std::fs::DirEntry| {
+        let number = entry.file_name().into_string().unwrap();
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap()
+    };
+    numbers.filter(is_alarm).map(info).collect()
 }
 
 fn law_06_after_fork_does_nothing_in_a_process_that_has_not_forked() {

@@ -44,6 +44,65 @@ fn law_08_one_timer_among_ten_thousand_idle_sources_is_one_wait() {
     }
 }
 
+/// With fine timers it is one more call, which sets the alarm, and still one wait: neither is the
+/// alarm read, nor does the wait's own timeout end a second one.
+#[test]
+fn law_08_a_fine_timer_is_one_alarm_and_one_wait() {
+    let test = "law_08_a_fine_timer_is_one_alarm_and_one_wait";
+    let traced = trace(test, "all", || {
+        let mut reactor = Reactor::builder().fine_timers(true).build().unwrap();
+        let _sources = idle_sources(&reactor);
+        turn_at_once(&mut reactor, 3);
+        let stop = reactor.handle();
+        let before = reactor.stats();
+        mark("begin");
+        for delay in [Duration::from_micros(300_150), Duration::from_millis(700)] {
+            let stop = stop.clone();
+            reactor.handle().after(delay, move || stop.stop()).unwrap();
+            reactor.run().unwrap();
+        }
+        mark("end");
+        let after = reactor.stats();
+        assert_eq!((after.turns - before.turns, after.wakeups - before.wakeups), (2, 2));
+    });
+    if let Some(traced) = traced {
+        let timer = ["timerfd_settime", "epoll_wait"];
+        assert_eq!(traced.own(), [timer, timer].concat());
+    }
+}
+
+/// Broken by an alarm that is left standing: it would wake the loop for a timer that is gone.
+#[test]
+fn law_08_a_fine_timer_that_is_cancelled_wakes_nobody() {
+    let test = "law_08_a_fine_timer_that_is_cancelled_wakes_nobody";
+    let traced = trace(test, "all", || {
+        let mut reactor = Reactor::builder().fine_timers(true).build().unwrap();
+        let handle = reactor.handle();
+        let turn = |reactor: &mut Reactor, ms| {
+            reactor.turn(Some(Duration::from_millis(ms))).unwrap();
+        };
+        turn_at_once(&mut reactor, 3);
+        mark("begin");
+        let timer = handle.after(Duration::from_millis(150), || panic!("cancelled")).unwrap();
+        turn(&mut reactor, 1);
+        let later = handle.after(Duration::from_secs(60), || panic!("later")).unwrap();
+        // The earliest one is the same: nothing is set.
+        turn(&mut reactor, 1);
+        handle.cancel(timer);
+        handle.cancel(later);
+        let before = reactor.stats();
+        turn(&mut reactor, 300);
+        mark("end");
+        let after = reactor.stats();
+        assert_eq!((after.turns - before.turns, after.wakeups - before.wakeups), (1, 1));
+        assert!(after.asleep_ns - before.asleep_ns >= 300_000_000, "an alarm woke it");
+    });
+    if let Some(traced) = traced {
+        let (set, wait) = ("timerfd_settime", "epoll_wait");
+        assert_eq!(traced.own(), [set, wait, wait, set, wait]);
+    }
+}
+
 /// The same for a task that sleeps; and the wait lasts to the end, across the wheel's levels.
 #[test]
 fn law_08_a_sleeping_task_is_one_wait() {

@@ -66,6 +66,49 @@ fn law_10_no_fraction_of_a_millisecond_is_early() {
     }
 }
 
+/// Fine timers keep the law: none is early by a fraction of a tick, wherever in a tick it begins.
+#[test]
+fn law_10_no_fine_timer_is_early() {
+    let mut reactor = Reactor::builder().fine_timers(true).build().unwrap();
+    for nanos in (0..1_500_000).step_by(3_777) {
+        let delay = Duration::from_nanos(nanos);
+        let start = Instant::now();
+        reactor.block_on(sleep(delay)).unwrap();
+        assert!(start.elapsed() >= delay, "{delay:?}");
+    }
+}
+
+/// Coarse timers that are due in one millisecond are equal, and fire as they were armed; fine ones
+/// fire in the order of their deadlines, and so do those of a whole week and more.
+#[test]
+fn law_10_fine_timers_fire_in_order_and_not_early() {
+    const COUNT: usize = 20_000;
+    let mut reactor = Reactor::builder().fine_timers(true).build().unwrap();
+    let handle = reactor.handle();
+    let (fired, early) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+    let (mut random, mut expected) = (Random(4), Vec::new());
+    let base = Instant::now() + 100 * MS;
+    let far = handle.at(base + Duration::from_secs(30 * 24 * 3600), || panic!("in a month"));
+    for index in 0..COUNT {
+        let steps = random.below(400);
+        // Far enough from each other to be other ticks.
+        let deadline = base + Duration::from_micros(20) * steps as u32;
+        let (order, count) = (Rc::clone(&fired), Rc::clone(&early));
+        let timer = handle.at(deadline, move || {
+            order.borrow_mut().push((steps, index));
+            count.set(count.get() + usize::from(Instant::now() < deadline));
+        });
+        timer.unwrap();
+        expected.push((steps, index));
+    }
+    expected.sort();
+    assert!(Instant::now() < base, "some were due before the last was armed");
+    turn_until(&mut reactor, "every timer", || fired.borrow().len() == COUNT);
+    assert_eq!(early.get(), 0);
+    assert!(*fired.borrow() == expected, "the order");
+    assert!(handle.cancel(far.unwrap()));
+}
+
 /// A hundred thousand random deadlines, a third of them cancelled: each of the others fires once,
 /// not early, and in the order of deadline, then of insertion.
 #[test]

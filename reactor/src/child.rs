@@ -2,7 +2,7 @@
 //!
 //! [`Child`] wraps what `Command` spawns: its end is the readiness of a descriptor (`sys::exit`),
 //! its standard streams are pipes. No signal mask is changed. What is absent: forked workers, which
-//! are `workers`, and children that this process did not start. Next: `workers`.
+//! are `workers`, and children that this process did not start. Next: `sys::listen`.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;

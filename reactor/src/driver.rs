@@ -38,8 +38,8 @@ impl Local {
         if self.observers.any() {
             self.observers.turn();
         }
-        let tick = self.tick(self.now.get());
-        self.state.borrow_mut().tell_time(tick);
+        let tick = self.clock.tick(self.now.get());
+        self.state.borrow_mut().tell_time(self.clock.millis(self.now.get()));
         self.collect(events);
         self.receive_some();
         if self.forked() {
@@ -70,6 +70,9 @@ impl Local {
         // What a bounded step left over forbids the attempt: a loop that sleeps on a queue that is
         // not empty has lost a wake-up.
         let may_sleep = timeout != Some(Duration::ZERO) && self.mail() == 0 && self.try_sleep();
+        if may_sleep {
+            self.clock.set_alarm(self.state.borrow().wheel.next_deadline());
+        }
         let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
         let reads = may_sleep || self.observers.traces();
         let before = if reads { Instant::now() } else { self.now.get() };
@@ -113,7 +116,7 @@ impl Local {
         if state.is_busy() || self.root_ready.get() {
             return Some(Duration::ZERO);
         }
-        let due = state.wheel.next_deadline().map(|tick| self.until(tick, Instant::now()));
+        let due = state.wheel.next_deadline().map(|tick| self.clock.until(tick, Instant::now()));
         match (due, limit) {
             (Some(due), Some(limit)) => Some(due.min(limit)),
             (due, limit) => due.or(limit),

@@ -150,7 +150,8 @@ impl Handle {
     }
 
     /// Calls `callback` after `delay`, counted from now (one reading of the clock). Resolution: one
-    /// millisecond, rounded up, so never early (law 10).
+    /// millisecond, or 10 us with [`Builder::fine_timers`](crate::Builder::fine_timers), rounded up,
+    /// so never early (law 10).
     ///
     /// # Errors
     /// [`Error::Forked`], [`Error::Closed`].
@@ -180,7 +181,7 @@ impl Handle {
         callback: Box<dyn FnOnce()>,
     ) -> Result<Timer> {
         self.local.check()?;
-        let tick = self.local.deadline_tick(deadline);
+        let tick = self.local.clock.deadline_tick(deadline);
         let serial = self.local.state.borrow_mut().draw_serial();
         let achieved = self.local.achieved.get();
         let chain = if due { self.local.observers.chain(achieved) } else { 0 };

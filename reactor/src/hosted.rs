@@ -63,7 +63,7 @@ impl Local {
             return Some(now);
         }
         let tick = self.state.borrow().wheel.next_deadline()?;
-        now.checked_add(self.until(tick, now))
+        now.checked_add(self.clock.until(tick, now))
     }
 
     /// The child has a descriptor of its own, which nobody has seen.

@@ -63,6 +63,7 @@ mod watchdog;
 mod trace;
 mod observers;
 mod shared;
+mod clock;
 mod local;
 mod hosted;
 mod observe;

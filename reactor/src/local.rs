@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use slab::Slab;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::interest::{Answer, Interest, Readiness};
@@ -100,8 +101,7 @@ pub(crate) struct Local {
     receiver: RefCell<ManuallyDrop<Receiver<Message>>>,
     born: Cell<Born>,
     pub(crate) config: Config,
-    /// Tick 0 of the wheel.
-    epoch: Instant,
+    pub(crate) clock: Clock,
     /// The turn's reading of the clock.
     pub(crate) now: Cell<Instant>,
     pub(crate) turning: Cell<bool>,
@@ -135,8 +135,14 @@ thread_local! {
 }
 
 impl Local {
-    pub(crate) fn new(config: Config, first_serial: u32, observers: Observers) -> Result<Rc<Self>> {
+    pub(crate) fn new(
+        config: Config,
+        first_serial: u32,
+        clock: Clock,
+        observers: Observers,
+    ) -> Result<Rc<Self>> {
         let (poll, shared, receiver) = open()?;
+        clock.attach(&poll)?;
         let now = Instant::now();
         Ok(Rc::new(Self {
             state: RefCell::new(State::new(config.spin_threshold, first_serial)),
@@ -149,7 +155,7 @@ impl Local {
             shared: RefCell::new(shared),
             receiver: RefCell::new(ManuallyDrop::new(receiver)),
             config,
-            epoch: now,
+            clock,
             now: Cell::new(now),
             turning: Cell::new(false),
             stop: Cell::new(false),
@@ -278,26 +284,6 @@ impl Local {
         self.shared.borrow().wakeup.awake();
     }
 
-    // The clock.
-
-    /// The wheel's tick at `instant`, rounded down: firing.
-    pub(crate) fn tick(&self, instant: Instant) -> u64 {
-        let since = instant.saturating_duration_since(self.epoch);
-        since.as_secs() * 1000 + u64::from(since.subsec_millis())
-    }
-
-    /// The wheel's tick at `deadline`, rounded up: a timer never fires early (law 10).
-    pub(crate) fn deadline_tick(&self, deadline: Instant) -> u64 {
-        let since = deadline.saturating_duration_since(self.epoch);
-        let rest = since.subsec_nanos().div_ceil(1_000_000);
-        since.as_secs().saturating_mul(1000).saturating_add(u64::from(rest))
-    }
-
-    /// How long from `now` until `tick`.
-    pub(crate) fn until(&self, tick: u64, now: Instant) -> Duration {
-        Duration::from_millis(tick).saturating_sub(now.saturating_duration_since(self.epoch))
-    }
-
     // Keys and what they stand for.
 
     /// The job that wakes `waker`: the running task's own key, or a foreign waker's, kept in the
@@ -378,6 +364,7 @@ impl Local {
     /// to it: the old ends are leaked, and old descriptors are closed without a DEL.
     pub(crate) fn reopen(&self) -> Result<()> {
         let (poll, shared, receiver) = open()?;
+        self.clock.attach(&poll)?;
         self.born.set(shared.born);
         drop(self.poll.replace(Some(poll)));
         drop(self.shared.replace(shared));
@@ -397,7 +384,11 @@ impl Local {
         for order in orders {
             let _ = self.carry_out(Some(order));
         }
-        self.poll.replace(None);
+        if let Some(poll) = self.poll.replace(None)
+            && !self.forked()
+        {
+            self.clock.detach(&poll);
+        }
         self.close_mailbox();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A handler notes the signal and makes a descriptor readable; what the program does about it then
 //! happens in its loop, where it may do anything. What is absent: the table that the handler
-//! touches (`sys::signal`), and the numbers of rarely used signals (take libc's). Next: `child`.
+//! touches (`sys::signal`), and the numbers of rarely used signals (take libc's). Next: `sys::exit`.
 
 use std::ffi::c_int;
 use std::io;

@@ -327,8 +327,7 @@ impl Local {
     fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();
         let now = Instant::now();
-        let now_tick = self.tick(now);
-        let moment = Moment::at(now_tick);
+        let moment = Moment::at(self.clock.millis(now));
         let sources = state.registry.iter().map(|(token, slot)| SourceRow {
             longest: self.observers.longest(Work::Callback, token),
             ..source_row(token, slot, moment)
@@ -337,7 +336,7 @@ impl Local {
             longest: self.observers.longest(Work::Task, token),
             ..task_row(token, task, moment)
         });
-        let due_in = |tick: u64| self.until(tick, now);
+        let due_in = |tick: u64| self.clock.until(tick, now);
         Snapshot {
             sources: sources.collect(),
             tasks: tasks.collect(),

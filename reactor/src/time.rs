@@ -1,7 +1,8 @@
 //! Time for futures: sleep, timeout, interval, yield.
 //!
 //! A [`Sleep`] arms its timer at its first poll and disarms it when dropped. Resolution: one
-//! millisecond, rounded up, so never early (law 10). Next: `io`.
+//! millisecond, or 10 us with [`Builder::fine_timers`](crate::Builder::fine_timers), rounded up, so
+//! never early (law 10). Next: `io`.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -206,8 +207,8 @@ impl Sleep {
 impl Arming {
     /// Arms a timer; `None` if the deadline has passed.
     pub(crate) fn new(local: &Local, deadline: Instant, waker: &Waker) -> Option<Self> {
-        let tick = local.deadline_tick(deadline);
-        if tick <= local.tick(local.now.get()) {
+        let tick = local.clock.deadline_tick(deadline);
+        if tick <= local.clock.tick(local.now.get()) {
             return None;
         }
         let job = local.job_for(waker, Job::NOBODY);
@@ -226,7 +227,7 @@ impl Arming {
             // Another waker: the timer moves to it.
             let mut state = local.state.borrow_mut();
             state.wheel.cancel(self.key);
-            let tick = local.deadline_tick(deadline);
+            let tick = local.clock.deadline_tick(deadline);
             (self.key, self.job) = (state.add_timer(tick, job), job);
         }
         true
@@ -234,7 +235,7 @@ impl Arming {
 
     /// Moves the deadline; false if it has fired.
     pub(crate) fn reset(self, local: &Local, deadline: Instant) -> bool {
-        let tick = local.deadline_tick(deadline);
+        let tick = local.clock.deadline_tick(deadline);
         let stands = local.state.borrow_mut().wheel.reset(self.key, tick);
         local.added();
         stands

@@ -4,7 +4,7 @@
 //! halves at once need no lock and no split. What is absent: `AsyncBufRead`, because there is no buffer
 //! here (`futures::io::BufReader` has one); reads into several buffers (the trait's own fills the
 //! first); and any other type ([`Io`](crate::Io) and [`Fd`](crate::Fd) have
-//! `poll_with`). Next: `hyper`.
+//! `poll_with`). Next: `sys::cursor`.
 //!
 //! - Tasks that wait on the same side are all woken (law 3); who is first gets the bytes.
 //! - An operation that is pending has done nothing: dropping its future loses nothing. One that

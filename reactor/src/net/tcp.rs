@@ -2,7 +2,7 @@
 //!
 //! A short read or write proves a TCP stream drained, so a request costs one read and one write
 //! (law 3); urgent data, an end or an error that is remembered forbids the conclusion. Next:
-//! `send_file`.
+//! `sys::sendfile`.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

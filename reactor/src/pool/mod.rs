@@ -6,7 +6,7 @@
 //! what runs can ask ([`Pool::run_with`]). Nothing here waits for a stuck job beyond a deadline.
 //!
 //! There is no reactor in this: the futures need a waker and nothing else. There are no priorities
-//! and no stealing: one list, in order of arrival. Next: `signals`.
+//! and no stealing: one list, in order of arrival. Next: `sys::handler`.
 
 mod queue;
 mod job;

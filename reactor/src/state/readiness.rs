@@ -243,6 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn law_03_what_was_forgotten_in_a_pause_is_not_told_after_it() {
+        let mut machine = running(Trigger::Edge);
+        assert_eq!(machine.answer(Next::Pause), Do::Nothing);
+        machine.forget(Interest::READABLE);
+        assert_eq!((machine.resume(), machine.phase()), (Do::Nothing, Phase::Waiting));
+    }
+
+    #[test]
+    fn law_06_a_fresh_epoll_says_it_afresh_and_what_rests_stays_outside() {
+        let mut queued = Machine::new(Trigger::Edge);
+        assert_eq!(queued.report(READ), Do::Queue);
+        let (mut called, mut paused) = (running(Trigger::Edge), running(Trigger::Edge));
+        assert_eq!(paused.answer(Next::Pause), Do::Nothing);
+        let mut disarmed = running(Trigger::Oneshot);
+        assert_eq!(disarmed.answer(Next::Wait), Do::Nothing);
+        for (machine, phase) in [
+            (&mut queued, Phase::Waiting),
+            (&mut called, Phase::Waiting),
+            (&mut paused, Phase::Masked),
+            (&mut disarmed, Phase::Masked),
+        ] {
+            machine.start_afresh();
+            assert_eq!((machine.phase(), machine.known()), (phase, Readiness::NONE));
+        }
+    }
+
+    #[test]
     fn law_03_would_block_takes_back_everything_but_a_hang_up() {
         let mut machine = Machine::new(Trigger::Edge);
         let all = DISPROVED | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;

@@ -127,6 +127,19 @@ fn law_12_fruitless_tries_count_until_something_is_achieved() {
     assert!(!state.progress(source), "a callback says it in its answer");
 }
 
+// Breaks: a source in a hold enters the epoll because somebody waits. Shows: an ADD.
+#[test]
+fn law_12_who_waits_does_not_end_a_hold_and_resume_does() {
+    let mut state = State::new(THRESHOLD, 0);
+    let token = waited(&mut state);
+    let _ = state.hold(token);
+    assert_eq!(state.wait(token, Side::Read, job(1)), Wait::Parked(None));
+    assert_eq!(state.wait(token, Side::Write, job(2)), Wait::Parked(None));
+    let order = state.resume(token).flatten().expect("an order");
+    let both = Interest::READABLE | Interest::WRITABLE;
+    assert_eq!((order.call, order.interest), (Call::Add, both), "with what they wait for");
+}
+
 #[test]
 fn law_12_a_callbacks_verdict_comes_with_its_answer() {
     let mut state = State::new(THRESHOLD, 0);
@@ -186,4 +199,40 @@ fn law_06_everything_else_is_forgotten_and_serials_go_on() {
     assert!(next.serial > task.serial, "{next:?} {task:?}");
     assert_eq!(state.registry.standing(next, Side::Read).collect::<Vec<_>>(), [Job::NOBODY]);
     assert_eq!(state.registry.standing(tasks, Side::Read).count(), 0);
+}
+
+#[test]
+fn a_registry_tells_what_it_holds() {
+    let mut state = State::new(THRESHOLD, 0);
+    assert!(state.registry.is_empty());
+    let first = state.registry.vacant();
+    let one = callback(&mut state, Trigger::Edge);
+    assert_eq!((one.index(), state.registry.len()), (first, 1));
+    let next = state.registry.vacant();
+    let two = waited(&mut state);
+    assert_eq!((two.index(), state.registry.len()), (next, 2));
+    assert!(next != first && !state.registry.is_empty());
+    let all: Vec<Token> = state.registry.iter().map(|(token, _)| token).collect();
+    assert_eq!(all, [one, two]);
+    assert!(state.registry.remove(one).is_some() && state.registry.remove(one).is_none());
+    assert_eq!(state.registry.vacant(), first, "a slot is used again");
+}
+
+// Breaks: the second who waits for a side is forgotten. Shows: it is not in the list, or not woken.
+#[test]
+fn law_03_all_who_wait_for_a_side_stand_there_in_order_and_are_woken() {
+    let mut state = State::new(THRESHOLD, 0);
+    let token = waited(&mut state);
+    state.waiters(token).expect("tasks wait").would_block(Side::Read);
+    let wakers = [1, 2, 3].map(|slot| Job::new(Kind::Waker, Token { slot, serial: 1 }));
+    for waker in [wakers[0], wakers[1], wakers[1], wakers[2]] {
+        assert_eq!(state.wait(token, Side::Read, waker), Wait::Parked(None));
+    }
+    assert_eq!(state.registry.standing(token, Side::Read).collect::<Vec<_>>(), wakers);
+    assert_eq!(state.registry.standing(token, Side::Write).collect::<Vec<_>>(), [Job::NOBODY]);
+    assert_eq!(state.event(token, READ), Reported::Taken(None, None));
+    let mut woken: Vec<Job> = state.ready.iter().collect();
+    woken.sort_by_key(|job| job.token().slot);
+    assert_eq!(woken, wakers);
+    assert_eq!(state.registry.standing(token, Side::Read).collect::<Vec<_>>(), [Job::NOBODY]);
 }

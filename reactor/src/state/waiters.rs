@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_that_somebody_hears_each_time_is_never_masked() {
+        let mut waiters = drained();
+        for _ in 0..100 {
+            assert!(waiters.wait(Side::Read, job(1)));
+            assert!(!waiters.report(Readiness::READ).mask);
+        }
+    }
+
+    #[test]
     fn law_12_a_source_that_is_held_comes_back_by_release_and_not_by_waiting() {
         let mut waiters = Waiters::default();
         waiters.hold();

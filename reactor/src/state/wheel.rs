@@ -3,11 +3,11 @@
 //! The level comes from the highest bit in which deadline and now differ, so insert, reset and
 //! cancel touch one slot. Where a timer lies depends on its deadline and on the wheel's time alone:
 //! equal deadlines always share a list, each list keeps the order of insertion, and so do the
-//! cascades. What lies beyond the six levels (2.2 years) waits in a list of its own.
+//! cascades. What lies beyond the six levels (2.2 years of milliseconds) waits in a list of its own.
 //!
 //! Before the loop sleeps it asks for the exact minimum of the first occupied slot: an idle loop
 //! wakes once, not once per level (law 8). There is no clock here; the caller says what time it is,
-//! in ticks of a millisecond, and gets back the number it gave. Next: `tasks`.
+//! in ticks (`clock` says what one is), and gets back the number it gave. Next: `tasks`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -168,8 +168,8 @@ impl Wheel {
         }
     }
 
-    /// Lets in what the six levels reach now that time has left their span. It happens every 2.2
-    /// years, so it may sort.
+    /// Lets in what the six levels reach now that time has left their span. It happens every 2^36
+    /// ticks (2.2 years, or 8 days of fine ones), so it may sort.
     fn admit_overflow(&mut self) {
         let mut due = Vec::new();
         let mut slot = self.take_list(OVERFLOW);

@@ -2,7 +2,7 @@
 //!
 //! The only safe way into it is a copy out of another buffer, which costs a request twice: that
 //! buffer must be zeroed, and its bytes are moved. So the kernel writes into it, and the two
-//! promises that hyper asks for are given here. Next: `sys`.
+//! promises that hyper asks for are given here. Next: `compat::hyper`.
 
 use std::io;
 use std::mem::MaybeUninit;

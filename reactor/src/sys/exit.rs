@@ -4,7 +4,7 @@
 //! the number since, and nobody else's children wake us. Where there is none (Linux before 5.3, a
 //! seccomp filter that does not know the call, other systems) every SIGCHLD is looked into. No
 //! signal is blocked for either, so children hear every signal (rust-lang/rust#101077). What is
-//! absent: reaping, which is std's. Next: `source`.
+//! absent: reaping, which is std's. Next: `child`.
 
 use std::ffi::c_int;
 use std::io;
@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use super::handler::Set;
 use super::signal::Subscription;
+use super::source::Wraps;
 use crate::{Error, Result};
 
 /// What becomes readable when a child ends.
@@ -66,6 +67,10 @@ impl Watch {
         };
         if sent { Ok(()) } else { Err(Error::last_os("kill")) }
     }
+}
+
+impl Wraps for Watch {
+    type Inner = OwnedFd;
 }
 
 impl AsFd for Watch {

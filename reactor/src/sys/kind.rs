@@ -1,7 +1,7 @@
 //! What a descriptor is, for a reader of a snapshot.
 //!
 //! A socket says so by getsockopt(2), anything else by the name behind `/proc/self/fd` (proc(5)).
-//! Nothing is kept: who wants to know asks, and pays. Next: `place`.
+//! Nothing is kept: who wants to know asks, and pays. Next: `snapshot`.
 
 use std::ffi::c_int;
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! One function, because the order is fixed: socket, options, bind, listen; an option set after
 //! bind(2) comes too late. What is absent: name resolution and which sockets a server needs (that
-//! is `workers::bind`), and accept. Next: `signal`.
+//! is `workers::bind`), and accept. Next: `workers::bind`.
 
 use std::ffi::c_int;
 use std::mem;

@@ -16,6 +16,7 @@
 //! | `handler` | the signal handler and what it touches |
 //! | `signal` | signals as a descriptor |
 //! | `exit` | the end of a child as a descriptor |
+//! | `timerfd` | an alarm finer than a millisecond |
 //! | `cursor` | hyper's read buffer (with the feature) |
 
 #![allow(unsafe_code)]
@@ -36,5 +37,6 @@ pub(crate) mod sendfile;
 pub(crate) mod kind;
 pub(crate) mod place;
 pub(crate) mod thread;
+pub(crate) mod timerfd;
 #[cfg(feature = "hyper")]
 pub(crate) mod cursor;

@@ -3,7 +3,7 @@
 //! A number alone owns nothing, so they are taken once for the life of the process, all together,
 //! and only if each is open. To pass some on is the last thing that a process does: whatever was
 //! under these numbers is replaced. What is absent: the protocol that says how many there are
-//! (`workers::activation`). Next: `sendfile`.
+//! (`workers::activation`). Next: `workers::activation`.
 
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -3,7 +3,7 @@
 //! The one idea: [`fork`] takes the child's whole life as a closure and ends the process after it,
 //! so no child ever returns into frames that it shares with its parent, and a safe function can
 //! offer it. [`Alone`] proves that nobody else's locks were held. What is absent: exec (that is
-//! std's `Command`), and any policy (that is `workers`). Next: `signal`.
+//! std's `Command`), and any policy (that is `workers`). Next: `source`.
 
 use std::ffi::c_int;
 use std::fs;

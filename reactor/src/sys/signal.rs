@@ -2,7 +2,7 @@
 //!
 //! signalfd(2) needs the signals blocked in every thread, and children that std's `Command` starts
 //! inherit that mask and stay deaf (rust-lang/rust#101077). A handler needs no mask. What is
-//! absent: the handler itself, with the table that it touches (`handler`). Next: `exit`.
+//! absent: the handler itself, with the table that it touches (`handler`). Next: `signals`.
 
 use std::ffi::c_int;
 use std::io;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::fork::Born;
 use super::handler::{Slot, sigset};
+use super::source::Wraps;
 use crate::{Error, Result};
 
 pub(crate) use super::handler::{Set, put_back_inherited};
@@ -82,6 +83,10 @@ impl Subscription {
             source => Err(Error::Os { call: "poll", source }),
         }
     }
+}
+
+impl Wraps for Subscription {
+    type Inner = OwnedFd;
 }
 
 impl AsFd for Subscription {

@@ -1,6 +1,6 @@
 //! What std's sockets lack: accept4 that gives a nonblocking socket, MSG_MORE, reset on close.
 //!
-//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `passed`.
+//! Functions on a borrowed descriptor, each one call. The sockets themselves are std's. Next: `place`.
 
 use std::ffi::OsStr;
 use std::io;

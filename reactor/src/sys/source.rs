@@ -80,8 +80,6 @@ sources! {
     mio::net::UnixDatagram,
     mio::unix::pipe::Receiver,
     mio::unix::pipe::Sender,
-    crate::sys::signal::Subscription,
-    crate::sys::exit::Watch,
 }
 
 // SAFETY: the number 0 is not owned, but std never closes it; whoever closes it by other means

@@ -4,7 +4,7 @@
 //! process closes the others; the parent takes none, so all stay open there, and a worker that is
 //! killed leaves its queue to its successor. (Closing one of two SO_REUSEPORT listeners reset 16 to
 //! 21 of 40 queued connections; with the parent's copy open none was lost.) What is absent: accept,
-//! and sockets that systemd passes. Next: `activation`.
+//! and sockets that systemd passes. Next: `sys::passed`.
 
 use std::collections::HashSet;
 use std::io;

@@ -471,7 +471,7 @@ fn the_access_log_names_the_client_behind_the_proxy() {
 fn a_scrape_shows_loop_pool_server_and_answers() {
     let served = Served::start(|| {
         let (stats, answers) = (ServerStats::default(), Answers::default());
-        let (shown, counted) = (stats.clone(), answers.clone());
+        let (shown, counted, refused) = (stats.clone(), answers.clone(), answers.clone());
         let pool = Pool::builder().build().unwrap();
         let handler = async move |request: &mut Request<'_>| {
             if request.path() != b"/metrics" {
@@ -482,10 +482,16 @@ fn a_scrape_shows_loop_pool_server_and_answers() {
             let metrics = Metrics::new().reactor(&handle.stats());
             metrics.pools([("blocking", pool.stats())]).server(&shown).answers(&answers).into()
         };
-        Server::new(log(handler, move |record| counted.count(record.status))).stats(&stats)
+        Server::new(log(handler, move |record| counted.count(record.status)))
+            .on_refusal(move |refusal| refused.count(Some(refusal.status)))
+            .stats(&stats)
     });
     for _ in 0..3 {
         served.get("/", "");
+    }
+    // No handler sees these, and they are counted all the same.
+    for _ in 0..2 {
+        assert_eq!(served.ask("GET / HTTP/1.1\r\nHo st: a\r\n\r\n").status, 400);
     }
     let answer = served.get("/metrics", "");
     assert_eq!(answer.field("Content-Type"), Some("text/plain; version=0.0.4"));
@@ -497,6 +503,9 @@ fn a_scrape_shows_loop_pool_server_and_answers() {
     };
     assert_eq!(value("squall_http_requests_total"), 4.0);
     assert_eq!(value("squall_http_answers_total{code=\"404\"}"), 3.0);
+    assert_eq!(value("squall_http_answers_total{code=\"400\"}"), 2.0);
+    assert_eq!(value("squall_http_refused_total"), 2.0);
+    assert_eq!(value("squall_http_turned_away_total"), 0.0);
     assert_eq!(value("squall_http_cancelled_total"), 0.0);
     assert_eq!(value("squall_pool_completed_total{pool=\"blocking\"}"), 1.0);
     assert!(value("squall_http_connections") >= 1.0);

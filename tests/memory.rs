@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use http::{Client, TestServer};
+use http::{Client, TestServer, wait_until};
 use squall_http::{Request, Response, Server};
 use squall_reactor::{sleep, yield_now};
 use squall_support::limits::raise_open_files;
@@ -54,6 +54,44 @@ fn a_burst_leaves_free_lists_of_bounded_length() {
     let grown = (server.ask(|_, _| live_bytes()) - before) as usize;
     let _ = writeln!(io::stderr(), "a burst of {CONNECTIONS} leaves {} KiB", grown >> 10);
     assert!(grown <= CONNECTIONS * MAX_BYTES_EACH + LISTED * MAX_BYTES_LISTED, "{grown} bytes");
+}
+
+/// Broken by a workspace that a connection keeps while it lingers: a refused client would hold 32 KiB for
+/// two seconds, and cost nothing but one wrong line.
+#[test]
+fn five_hundred_lingering_connections_hold_no_buffers() {
+    const LINGERING: usize = 500;
+    raise_open_files().expect("a higher soft limit");
+    let server = TestServer::start(|| Server::new(holds_8_kib));
+    drop(refused(&server));
+    wait_until("the first one's end", || match server.connections() {
+        0 => Ok(()),
+        open => Err(open),
+    });
+    let before = server.ask(|_, _| live_bytes());
+    // They linger for two seconds; a slow machine may need another try to have that many at once.
+    for attempt in 1.. {
+        let clients: Vec<Client> = (0..LINGERING).map(|_| refused(&server)).collect();
+        let (open, live) = server.ask(|_, serving| (serving.connections(), live_bytes()));
+        drop(clients);
+        let grown = (live - before) as usize;
+        let _ = writeln!(io::stderr(), "{open} that linger take {grown} bytes");
+        assert!(grown <= LINGERING * MAX_BYTES_EACH, "{grown} bytes for {open}");
+        if open > LINGERING / 2 {
+            break;
+        }
+        assert!(attempt < 20, "{open} linger");
+    }
+}
+
+/// A connection after a request that is refused: it has its answer and the server's FIN, and says
+/// nothing more.
+fn refused(server: &TestServer) -> Client {
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\nHost: a\n\n");
+    assert_eq!(client.answer("GET").status, 400);
+    client.expect_end();
+    client
 }
 
 /// A connection after one request.

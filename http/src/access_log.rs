@@ -2,8 +2,9 @@
 //!
 //! A function from handler to handler (see `timeout`): it looks at the request, calls the handler,
 //! and counts the content as it is made. Who writes the records down is the user's choice, and must
-//! not block: the sink runs on the loop. Absent: requests that no handler has seen, because their
-//! head or framing was wrong. Next: `metrics`.
+//! not block: the sink runs on the loop. Requests that no handler has seen, because their head or
+//! framing was wrong, the server tells of ([`Server::on_refusal`](crate::Server::on_refusal)); they
+//! become lines here, too. Next: `metrics`.
 
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use squall_reactor::net::TcpStream;
 
+use crate::app::Refusal;
 use crate::content::{Content, Produce, Transmit};
 use crate::date::Date;
 use crate::method::Method;
@@ -37,7 +39,8 @@ use crate::trailers::Trailers;
 ///     Response::text("hello\n")
 /// }
 ///
-/// let server = Server::new(log(hello, |record| eprintln!("{}", record.common())));
+/// let server = Server::new(log(hello, |record| eprintln!("{}", record.common())))
+///     .on_refusal(|refusal| eprintln!("{}", refusal.common()));
 /// # drop(server);
 /// ```
 pub fn log<H, S>(handler: H, sink: S) -> impl AsyncFn(&mut Request<'_>) -> Response + 'static
@@ -129,11 +132,8 @@ struct Common<'a>(&'a Record);
 impl fmt::Display for Common<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { client, begun, method, target, minor_version, status, bytes, .. } = self.0;
-        write!(f, "{client}")?;
-        let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let date = Date::new(since.as_secs()).to_string(); // Sun, 06 Nov 1994 08:49:37 GMT
-        let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
-        write!(f, " - - [{day}/{month}/{year}:{time} +0000] \"{method} ")?;
+        write_begin(f, *client, *begun)?;
+        write!(f, "\"{method} ")?;
         for byte in target {
             match byte {
                 b'"' | b'\\' | ..b' ' | 0x7f.. => write!(f, "\\x{byte:02x}")?,
@@ -143,6 +143,31 @@ impl fmt::Display for Common<'_> {
         write!(f, " HTTP/1.{minor_version}\" {} ", status.map_or(499, StatusCode::as_u16))?;
         if *bytes == 0 { f.write_str("-") } else { write!(f, "{bytes}") }
     }
+}
+
+impl Refusal {
+    /// The refusal as a line of the common log format, without its end. In place of the request, of
+    /// which nothing is certain, it has `-`, as Apache has; the client is the connection's peer.
+    pub fn common(&self) -> impl fmt::Display {
+        Refused(*self, SystemTime::now())
+    }
+}
+
+struct Refused(Refusal, SystemTime);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_begin(f, self.0.peer.ip().to_canonical(), self.1)?;
+        write!(f, "\"-\" {} -", self.0.status.as_u16())
+    }
+}
+
+/// Who and when: `1.2.3.4 - - [06/Nov/1994:08:49:37 +0000] `.
+fn write_begin(f: &mut fmt::Formatter<'_>, client: IpAddr, begun: SystemTime) -> fmt::Result {
+    let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let date = Date::new(since.as_secs()).to_string(); // Sun, 06 Nov 1994 08:49:37 GMT
+    let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+    write!(f, "{client} - - [{day}/{month}/{year}:{time} +0000] ")
 }
 
 /// A request that has begun. Dropping it ends it and calls the sink, so no end is forgotten.
@@ -283,6 +308,14 @@ mod tests {
         assert_eq!(record.path(), b"/tea");
         (record.status, record.bytes) = (None, 0);
         assert_eq!(record.common().to_string(), format!("{head} 499 -"));
+    }
+
+    #[test]
+    fn a_refusal_is_a_line_of_the_common_log_format() {
+        let (status, peer) = (StatusCode::BAD_REQUEST, "[::ffff:1.2.3.4]:5678".parse().unwrap());
+        let refusal = Refusal { peer, status, error: None };
+        let line = Refused(refusal, UNIX_EPOCH + Duration::from_secs(784_111_777)).to_string();
+        assert_eq!(line, "1.2.3.4 - - [06/Nov/1994:08:49:37 +0000] \"-\" 400 -");
     }
 
     // A line's end in a target would write a second record; an escape would talk to the terminal.

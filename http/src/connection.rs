@@ -2,7 +2,7 @@
 //!
 //! The idle part is this future, written by hand: descriptor, registration, deadline. At the first byte
 //! it takes a slot and a workspace from the server's free lists, and gives them back when the
-//! exchange is over; one that lingers has neither. Next: `server`.
+//! exchange is over; one that lingers has neither. Next: `stats`.
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -20,6 +20,7 @@ pub(crate) struct Connections {
     by_address: RefCell<HashMap<Address, usize>>,
     max: usize,
     max_per_address: usize,
+    turned_away: Cell<u64>,
     lingering: Cell<usize>,
     draining: Cell<bool>,
     aborting: Cell<bool>,
@@ -59,6 +60,7 @@ impl Connections {
             by_address: RefCell::default(),
             max,
             max_per_address,
+            turned_away: Cell::new(0),
             lingering: Cell::new(0),
             draining: Cell::new(false),
             aborting: Cell::new(false),
@@ -77,10 +79,16 @@ impl Connections {
         let mut by_address = self.by_address.borrow_mut();
         let count = by_address.entry(address).or_insert(0);
         if *count >= self.max_per_address {
+            self.turned_away.set(self.turned_away.get() + 1);
             return None;
         }
         *count += 1;
         Some(self.open.borrow_mut().insert(Place { waker: None, address }))
+    }
+
+    /// How many were given no place.
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.turned_away.get()
     }
 
     /// Gives the place back.

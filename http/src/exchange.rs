@@ -47,7 +47,7 @@ where
 {
     // A failed write or read means that there is nobody to answer.
     let mut answered = 0;
-    let wire = Wire { stream: &stream, peer, write_timeout: app.limits.write_timeout };
+    let wire = Wire { stream: &stream, peer, limits: &app.limits };
     let after = app.batch(&wire, &mut space, &mut answered).await.unwrap_or(After::Reset);
     match after {
         After::Idle | After::Handover => {}

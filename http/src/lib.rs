@@ -33,6 +33,7 @@ mod answer;
 mod exchange;
 mod drain;
 mod connection;
+mod stats;
 mod server;
 
 pub mod stream;
@@ -57,7 +58,8 @@ pub use method::Method;
 pub use request::Request;
 pub use response::Response;
 pub use router::{RouteError, Router};
-pub use server::{Server, ServerStats, Serving};
+pub use server::{Server, Serving};
+pub use stats::ServerStats;
 pub use status::StatusCode;
 pub use target::TargetForm;
 pub use trailers::Trailers;

@@ -51,15 +51,22 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// What a body may take beside its bytes: 10 s, else 408. Room for a slow start and for pauses.
     pub body_grace: Duration,
-    /// Bytes a second that a body must have, on the whole, beyond its grace: 500, else 408; 0 is no
-    /// bound. Only the time in which the handler waits for the client counts. Apache's
-    /// mod_reqtimeout has 500, Kestrel 240, nginx 60 s between two reads, which is no bound.
+    /// Bytes a second that a body must have, on the whole, beyond its grace: 500, else 408; with 0 no
+    /// pause may be longer than [`idle_timeout`](Self::idle_timeout), which holds at any rate: what
+    /// came fast buys no hour of silence. Only the time in which the handler waits for the client
+    /// counts. Apache's mod_reqtimeout has 500, Kestrel 240, nginx 60 s between two reads.
     pub min_body_rate: u32,
-    /// Without room for a byte of an answer: 30 s, then reset. The client has stopped reading, and
-    /// holds an answer's memory. nginx has 60 s between two writes, Node, Go and hyper none.
+    /// How long an answer may wait for room before it is asked what the client has taken: 30 s. The
+    /// wait goes on if that was enough ([`min_answer_rate`](Self::min_answer_rate)), else the
+    /// connection is reset: who has stopped reading holds an answer's memory. nginx has 60 s
+    /// between two writes, Node, Go and hyper none.
     pub write_timeout: Duration,
-    /// Without a byte of a next request, and before the first: 60 s, then closed without a word.
-    /// Node has 5 s, nginx and aiohttp 75 s, Go none.
+    /// Bytes a second that a client must take of an answer that waits for it: 500, so 15,000 in 30 s;
+    /// with 0 one byte is enough. A byte now and then would hold an answer for ever (a slow read);
+    /// Kestrel has 240, the others none.
+    pub min_answer_rate: u32,
+    /// Without a byte of a next request, before the first, and within a body: 60 s, then closed
+    /// without a word, a body by 408. Node has 5 s, nginx and aiohttp 75 s, Go none.
     pub idle_timeout: Duration,
     /// Body bytes that a handler left unread and that are read to keep the connection: 64 KiB, else
     /// it is closed. To read them costs less than a new connection; Go has 256 KiB.
@@ -87,6 +94,7 @@ impl Default for Limits {
             body_grace: Duration::from_secs(10),
             min_body_rate: 500,
             write_timeout: Duration::from_secs(30),
+            min_answer_rate: 500,
             idle_timeout: Duration::from_secs(60),
             max_drain_bytes: 64 << 10,
         }

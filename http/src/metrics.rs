@@ -17,7 +17,7 @@ use squall_reactor::Stats;
 use squall_reactor::pool::PoolStats;
 
 use crate::response::Response;
-use crate::server::ServerStats;
+use crate::stats::ServerStats;
 use crate::status::StatusCode;
 
 /// Figures at one moment. Add each kind once; a name that stands twice is not the format.
@@ -30,7 +30,7 @@ use crate::status::StatusCode;
 ///
 /// let pool = Pool::builder().build()?;
 /// let (stats, answers) = (ServerStats::default(), Answers::default());
-/// let (shown, counted) = (stats.clone(), answers.clone());
+/// let (shown, counted, refused) = (stats.clone(), answers.clone(), answers.clone());
 /// let metrics = async move |_: &mut Request<'_>| {
 ///     let Ok(handle) = Handle::current() else { return Response::text("no reactor\n") };
 ///     Metrics::new()
@@ -41,7 +41,9 @@ use crate::status::StatusCode;
 ///         .into()
 /// };
 /// let handler = log(metrics, move |record| counted.count(record.status));
-/// let server = Server::new(handler).stats(&stats);
+/// let server = Server::new(handler)
+///     .on_refusal(move |refusal| refused.count(Some(refusal.status)))
+///     .stats(&stats);
 /// # drop(server);
 /// # Ok::<(), squall_reactor::Error>(())
 /// ```
@@ -151,6 +153,11 @@ impl Metrics {
             "squall_http_refused_total",
             "requests that were refused before any handler saw them",
             stats.refused(),
+        )
+        .counter(
+            "squall_http_turned_away_total",
+            "connections that were reset because their address had its share",
+            stats.turned_away(),
         )
     }
 

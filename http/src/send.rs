@@ -8,8 +8,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use squall_reactor::net::TcpStream;
 use squall_reactor::{Side, sleep_until, yield_now};
@@ -17,6 +17,7 @@ use squall_reactor::{Side, sleep_until, yield_now};
 use crate::content::{Content, Produce, Transmit};
 use crate::deadline::later;
 use crate::encode::{LAST_CHUNK, Transfer, begin_chunk, end_chunk, end_chunks};
+use crate::limits::Limits;
 
 /// Answers that wait for their batch to end; beyond this they are sent.
 pub(crate) const MAX_OUT_BYTES: usize = 64 << 10;
@@ -28,8 +29,8 @@ pub(crate) const COPY_BYTES: usize = 4 << 10;
 pub(crate) struct Wire<'a> {
     pub(crate) stream: &'a TcpStream,
     pub(crate) peer: SocketAddr,
-    /// How long the client may take nothing while there is something to send.
-    pub(crate) write_timeout: Duration,
+    /// How long the client may be waited for while there is something to send.
+    pub(crate) limits: &'a Limits,
 }
 
 impl Wire<'_> {
@@ -43,8 +44,9 @@ impl Wire<'_> {
         Ok(())
     }
 
-    /// A write, which fails if the client has made no room for it in time. The clock is read and a
-    /// timer armed only if it has to wait.
+    /// A write, which fails if the client does not make room for it in time and has taken too little
+    /// meanwhile: the kernel tells of room only once there is a lot of it (128 KiB). The clock is
+    /// read, the kernel asked and a timer armed only if it has to wait.
     async fn in_time<R>(
         &self,
         mut write: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
@@ -53,12 +55,25 @@ impl Wire<'_> {
         if let Poll::Ready(written) = written {
             return written;
         }
-        let mut deadline = sleep_until(later(Instant::now(), self.write_timeout));
-        poll_fn(|cx| match write(cx) {
-            Poll::Pending => {
-                deadline.poll_elapsed(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let patience = self.limits.write_timeout;
+        let enough = u128::from(self.limits.min_answer_rate) * patience.as_millis() / 1000;
+        // Where the kernel does not tell, the client has taken nothing.
+        let untaken = || self.stream.unacknowledged().unwrap_or(0);
+        let mut before = untaken();
+        let mut deadline = sleep_until(later(Instant::now(), patience));
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(written) = write(cx) {
+                    return Poll::Ready(written);
+                }
+                ready!(deadline.poll_elapsed(cx));
+                let now = untaken();
+                if (before.saturating_sub(now) as u128) < enough.max(1) {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                before = now;
+                deadline.reset(later(Instant::now(), patience));
             }
-            written => written,
         })
         .await
     }

@@ -396,6 +396,19 @@ impl TcpStream {
         socket::set_reset_on_close(self.as_fd())
     }
 
+    /// Bytes that were written and that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)), unsent
+    /// ones included. Room is reported only once there is a lot of it; this shows whether a slow
+    /// client takes anything at all.
+    ///
+    /// # System calls
+    /// One `ioctl`.
+    ///
+    /// # Errors
+    /// Those of ioctl(2); elsewhere than on Linux `Unsupported`.
+    pub fn unacknowledged(&self) -> io::Result<usize> {
+        socket::unacknowledged(self.as_fd())
+    }
+
     /// The peer's address.
     ///
     /// # Errors

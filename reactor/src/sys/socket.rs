@@ -80,6 +80,21 @@ pub(crate) fn set_unsent_limit(_: BorrowedFd<'_>, _: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// SIOCOUTQ (tcp(7)), which is TIOCOUTQ by another name.
+#[cfg(target_os = "linux")]
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: `bytes` lives until the call returns and is the int that this request writes.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// What others have in its place counts other things.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn unacknowledged(_: BorrowedFd<'_>) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 fn set_tcp(fd: BorrowedFd<'_>, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value lives until the call returns and has the length that is given.
     check(unsafe {

@@ -51,7 +51,8 @@ impl ServerStats {
         self.sum(|counts| counts.cancelled())
     }
 
-    /// Whether one of the servers is about to end: [`Serving::announce_shutdown`](crate::Serving::announce_shutdown) or
+    /// Whether one of the servers is about to end:
+    /// [`Serving::announce_shutdown`](crate::Serving::announce_shutdown) or
     /// [`Serving::shutdown`](crate::Serving::shutdown) was called.
     pub fn is_draining(&self) -> bool {
         self.sum(|counts| u64::from(counts.is_draining())) > 0

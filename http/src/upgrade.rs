@@ -12,7 +12,7 @@ use squall_reactor::net::TcpStream;
 
 use crate::content::Content;
 use crate::error::Error;
-use crate::grammar::elements;
+use crate::framing::offers_upgrade;
 use crate::request::Request;
 use crate::response::Response;
 use crate::status::StatusCode;
@@ -73,7 +73,7 @@ impl Request<'_> {
     where
         F: AsyncFnOnce(TcpStream, Vec<u8>) + 'static,
     {
-        if !self.asks_for(protocol) {
+        if !offers_upgrade(&self.head, protocol) {
             return Err(UpgradeError::NotAsked(protocol));
         }
         if self.body().length() != Some(0) {
@@ -84,15 +84,6 @@ impl Request<'_> {
             Box::pin(async move { speak(stream, read).await })
         }));
         response.header("Upgrade", protocol).map_err(UpgradeError::Name)
-    }
-
-    fn asks_for(&self, protocol: &str) -> bool {
-        let names = |field, wanted: &str| {
-            let mut named = self.headers().all(field).flat_map(elements);
-            named.any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
-        };
-        // In HTTP/1.0 the field must be ignored.
-        self.minor_version() > 0 && names("upgrade", protocol) && names("connection", "upgrade")
     }
 }
 
